@@ -1,0 +1,83 @@
+"""`faeval list`: what can be named at the command line and in a study file."""
+
+import dataclasses
+import inspect
+import json
+from typing import Any
+
+from rich.table import Table
+
+from faeval.core.errors import unknown
+from faeval.data import DATA
+from faeval.models import MODELS
+from faeval.report.terminal import console
+from faeval.rules import RULES
+from faeval.train.recipe import RECIPES
+
+Rows = dict[str, dict[str, Any]]
+
+
+def run_list(kind: str | None, *, as_json: bool) -> int:
+    """Print one kind, or all; the exit code."""
+    if kind is not None and kind not in _KINDS:
+        raise unknown("kind of things to list", kind, _KINDS)
+    listing = {k: rows() for k, rows in _KINDS.items() if kind in (None, k)}
+    if as_json:
+        print(json.dumps(listing))
+        return 0
+    out = console()
+    for title, rows in listing.items():
+        table = Table(
+            title=title, title_justify="left", title_style="bold", box=None, pad_edge=False
+        )
+        for column in ("name", *next(iter(rows.values()), {})):
+            table.add_column(column.replace("_", " "), overflow="fold")
+        for name, row in rows.items():
+            table.add_row(name, *(_cell(value) for value in row.values()))
+        out.print(table)
+        out.print()
+    return 0
+
+
+def _rules() -> Rows:
+    return {
+        name: {
+            "about": _headline(cls),
+            **{k: v for k, v in dataclasses.asdict(cls.claims).items() if k != "gaussian_in_error"},
+            "options": _options(cls),
+        }
+        for name, cls in RULES.items()
+    }
+
+
+def _models() -> Rows:
+    return {
+        name: {"about": _headline(cls), "options": _options(cls)} for name, cls in MODELS.items()
+    }
+
+
+def _data() -> Rows:
+    return {name: {"about": source.description} for name, source in DATA.items()}
+
+
+def _recipes() -> Rows:
+    return {name: {"about": recipe.description} for name, recipe in RECIPES.items()}
+
+
+_KINDS = {"rules": _rules, "models": _models, "data": _data, "recipes": _recipes}
+
+
+def _headline(cls: type) -> str:
+    return (inspect.getdoc(inspect.getmodule(cls)) or "").partition("\n")[0]
+
+
+def _options(cls: type) -> dict[str, Any]:
+    return {field.name: field.default for field in dataclasses.fields(cls)}
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return " ".join(f"{key}={default}" for key, default in value.items())
+    return str(value)

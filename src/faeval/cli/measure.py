@@ -1,0 +1,34 @@
+"""`faeval measure`: read a saved trial again."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from faeval.cli.device import resolve_device
+from faeval.core import spec
+from faeval.report.terminal import console, legend, show_states
+from faeval.report.view import state_rows
+from faeval.rules import RULES
+from faeval.train.trial import read_trial
+from faeval.verdict.method import Method, Run, Thresholds
+
+
+def run_measure(folder: Path, *, data_dir: Path | None, device: str, as_json: bool) -> int:
+    """Print the readings of the trial in `folder`; the exit code."""
+    device = resolve_device(device)
+    torch.set_num_threads(1)  # as in training: the same sums in the same order
+    trial, layers, accuracy = read_trial(folder, data_dir=data_dir, device=device)
+    if as_json:
+        reading = {"id": trial.id, "accuracy": accuracy, "layers": [asdict(r) for r in layers]}
+        print(json.dumps(reading, allow_nan=False))
+        return 0
+    method = Method(
+        spec.label(RULES, trial.rule), trial.penalty, (Run(trial.seed, accuracy, tuple(layers)),)
+    )
+    level = Thresholds().level
+    screen = console()
+    show_states(screen, f"{trial.id}, accuracy {accuracy:.3f}", state_rows(method, level), level)
+    legend(screen, layers[0].samples)
+    return 0

@@ -1,0 +1,57 @@
+"""Names for rules, models and data sets; names exist at the CLI and JSON boundary only."""
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from faeval.core.errors import InputError, unknown
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """A mapping from names to objects of one kind, open to third parties.
+
+    A package joins by an entry point in the group `faeval.<kind>s`, whose name is
+    the object's name; it is loaded on the first look-up that needs it.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+        self._discovered = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that enters an object under `name`; raises InputError on a duplicate."""
+
+        def enter(entry: T) -> T:
+            if self._entries.get(name, entry) is not entry:
+                raise InputError(
+                    f"a {self.kind} name that is free", f"{name!r} twice", "rename one of the two"
+                )
+            self._entries[name] = entry
+            return entry
+
+        return enter
+
+    def __getitem__(self, name: str) -> T:
+        self._discover()
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise unknown(self.kind, name, self._entries) from None
+
+    def __iter__(self) -> Iterator[str]:
+        self._discover()
+        return iter(sorted(self._entries))
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """Names and objects, sorted by name."""
+        return ((name, self._entries[name]) for name in self)
+
+    def _discover(self) -> None:
+        if self._discovered:
+            return
+        self._discovered = True
+        for point in entry_points(group=f"faeval.{self.kind.replace(' ', '_')}s"):
+            self.register(point.name)(point.load())

@@ -1,0 +1,72 @@
+"""Configured objects as plain data: `{"name": "dfa", "scale": 1.0}` and back."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from faeval.core.errors import InputError, unknown
+from faeval.core.registry import Registry
+
+T = TypeVar("T")
+Spec = dict[str, Any]
+
+
+def build(registry: Registry[type[T]], spec: str | Mapping[str, Any]) -> T:
+    """The configured object that a name, or a mapping with `name` and options, stands for.
+
+    Raises InputError for an unknown name, an unknown option or a value of a wrong kind.
+    """
+    options = {"name": spec} if isinstance(spec, str) else dict(spec)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise InputError(
+            f"a {registry.kind} as a name or a mapping with the key 'name'",
+            repr(spec),
+            f"write for example {{name: {next(iter(registry), 'NAME')}}}",
+        )
+    cls = registry[name]
+    fields = {field.name for field in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
+    for option in options:
+        if option not in fields:
+            raise unknown(f"option of {registry.kind} {name!r}", option, fields)
+    try:
+        return TypeAdapter(cls).validate_python(options)
+    except ValidationError as error:
+        raise from_validation(error, f"{registry.kind} {name!r}") from None
+
+
+def describe(registry: Registry[type[T]], configured: T) -> Spec:
+    """The plain data of a configured object, every option spelled out."""
+    for name, cls in registry.items():
+        if cls is type(configured):
+            return {"name": name, **dataclasses.asdict(configured)}  # pyright: ignore[reportArgumentType]
+    raise InputError(
+        f"a {registry.kind} whose class is registered",
+        type(configured).__name__,
+        f"register it in the entry-point group faeval.{registry.kind}s",
+    )
+
+
+def label(registry: Registry[type[T]], spec: Spec) -> str:
+    """The name, followed by the options that differ from their defaults."""
+    plain = describe(registry, build(registry, spec["name"]))
+    changed = [f"{key}={value}" for key, value in spec.items() if plain.get(key) != value]
+    return spec["name"] + (f"({', '.join(changed)})" if changed else "")
+
+
+def from_validation(error: ValidationError, where: str) -> InputError:
+    """One line out of pydantic's report: the first value that is wrong, and where."""
+    first = error.errors()[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        return cause
+    path = ".".join(str(part) for part in first["loc"])
+    name = f"{path!r} of {where}" if path else where
+    got = repr(first.get("input"))
+    return InputError(
+        f"a valid {name} ({first['msg'][0].lower()}{first['msg'][1:]})",
+        got if len(got) <= 80 else got[:77] + "...",
+        "correct this value",
+    )

@@ -1,0 +1,64 @@
+"""A trial: everything that decides the outcome of one training run, and nothing else."""
+
+import hashlib
+import json
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from faeval.core.spec import Spec
+
+
+class Recipe(BaseModel):
+    """How a network is trained, the same for every rule that is compared.
+
+    epochs          passes over the training data
+    batch_size      samples per step
+    learning_rate   of AdamW at the first step; falls to zero along half a cosine
+    weight_decay    of AdamW (decoupled)
+    credit_at       which credit teaches block l: that of its `output` state h_{l+1}
+                    (consistent: ∂ℓ/∂f_l = g_{l+1}) or of its `input` state h_l (the
+                    convention of the published runs)
+    augment         random crops and flips, where the data set declares them
+    reading_images  test images on which the trained network is read
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: Annotated[int, Field(ge=1)] = 20
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-3
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+    credit_at: Literal["output", "input"] = "output"
+    augment: bool = True
+    reading_images: Annotated[int, Field(ge=1)] = 1024
+
+
+class Trial(BaseModel):
+    """One (data, model, rule, penalty, trainable blocks, recipe, seed).
+
+    `trainable_blocks` counts from the head: 0 freezes every block at its initial
+    weights (the frozen-blocks control), k trains the last k.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str
+    model: Spec
+    rule: Spec
+    penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    trainable_blocks: Annotated[int, Field(ge=0)]
+    recipe: Recipe
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """`<rule>-<penalty>-s<seed>-<hash8>`; the hash covers every field."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        digest = hashlib.blake2b(canonical.encode(), digest_size=4).hexdigest()
+        return f"{self.rule['name']}-{self.penalty:g}-s{self.seed}-{digest}"
+
+    def learning_rate(self, step: int, steps: int) -> float:
+        """η_t = η_0 · (1 + cos(π t / T)) / 2 for step t of T."""
+        return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))

@@ -1,0 +1,24 @@
+"""Data sets: where they come from, how they are cached, how they are fed to a network.
+
+`load(name)` finds a registered source, reads it and returns a `Dataset`, two splits held
+as plain tensors; `Batches` keeps one split on a device and yields normalised batches.
+A further set of images in the hub's parquet layout is one `HubImages` registered in `DATA`.
+"""
+
+from faeval.data.base import DATA, Dataset, Source, Split, load
+from faeval.data.batches import Batches
+from faeval.data.digits import digit_sums, digits
+from faeval.data.hub_images import CIFAR10, HubImages
+
+__all__ = [
+    "CIFAR10",
+    "DATA",
+    "Batches",
+    "Dataset",
+    "HubImages",
+    "Source",
+    "Split",
+    "digit_sums",
+    "digits",
+    "load",
+]

@@ -1,0 +1,83 @@
+"""The record of a finished trial, validated on the way in and out."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from faeval.core.errors import InputError
+from faeval.core.reading import Reading
+from faeval.core.spec import from_validation
+from faeval.core.trial import Trial
+from faeval.records.store import read_json, write_json
+
+SCHEMA = 1
+
+
+class Divergence(BaseModel):
+    """Where a run left the finite numbers: epoch (from 1), and the first state that did,
+    or None when only the loss did."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epoch: int
+    layer: int | None
+
+
+class Epoch(BaseModel):
+    """Means over one epoch of training, in float: loss and accuracy on the (augmented)
+    training batches as they were met, ‖h_l‖ of the last batch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epoch: int
+    loss: float
+    accuracy: float
+    state_norms: list[float]
+    seconds: float
+
+
+class TrialRecord(BaseModel):
+    """What a trial left: status, test accuracy, one reading per state, provenance."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = SCHEMA
+    trial: Trial
+    status: Literal["completed", "diverged"]
+    divergence: Divergence | None = None
+    accuracy: float | None
+    layers: list[Reading]
+    history: list[Epoch]
+    data_fingerprint: str
+    device: str
+    versions: dict[str, str]
+    seconds: float
+
+    def save(self, path: Path) -> None:
+        """Write the record atomically."""
+        write_json(path, self.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, path: Path) -> "TrialRecord":
+        """The record at `path`; InputError if it is missing, damaged or of another schema."""
+        content = read_json(path)
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if version != SCHEMA:
+            raise InputError(
+                f"a record of schema version {SCHEMA} at {path}",
+                f"version {version!r}",
+                "read it with the faeval that wrote it, or train the trial again",
+            )
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise from_validation(error, f"the record {path}") from None
+
+
+def load_trial(folder: Path) -> Trial:
+    """The trial of a trial's folder; InputError if there is none."""
+    try:
+        return Trial.model_validate(read_json(folder / "trial.json"))
+    except ValidationError as error:
+        raise from_validation(error, f"the trial {folder}") from None

@@ -1,0 +1,34 @@
+"""Backpropagation, the yardstick."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from faeval.core.trace import Trace
+from faeval.models.staged import Staged
+from faeval.rules.base import RULES, Claims, Feedback, Rule
+
+
+@RULES.register("bp")
+@dataclass(frozen=True)
+class BP(Rule):
+    """a_l = g_l = ∂ℓ_n/∂h_l, shape of h_l, per sample (Rumelhart, Hinton & Williams 1986).
+
+    Needs a trace with graph, which it leaves intact; raises RuntimeError on a local one.
+    """
+
+    claims: ClassVar[Claims] = Claims(
+        end_to_end=True,
+        uses_labels=True,
+        transports_weights=True,
+        granularity="none",
+        equals_bp="always",
+    )
+
+    def init(self, model: Staged, generator: torch.Generator) -> Feedback:
+        return {}
+
+    def credit(self, trace: Trace, feedback: Feedback) -> list[Tensor]:
+        return list(torch.autograd.grad(trace.loss.sum(), trace.states, retain_graph=True))

@@ -1,0 +1,1 @@
+"""Training: the recipe, the step, the loop, and what a trial leaves behind."""

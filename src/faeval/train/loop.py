@@ -1,0 +1,94 @@
+"""Epochs: run the step over the data, watch for divergence, evaluate."""
+
+import time
+from math import ceil
+
+import torch
+from torch import Tensor
+
+from faeval.core.trace import Trace
+from faeval.core.trial import Trial
+from faeval.data import Batches
+from faeval.records.schema import Epoch
+from faeval.train.state import TrainState
+from faeval.train.step import step
+
+
+class DivergedError(ArithmeticError):
+    """The loss or a state left the finite numbers, in `epoch` (from 1), at `layer` first
+    (None: at the loss only)."""
+
+    def __init__(self, epoch: int, layer: int | None) -> None:
+        super().__init__(f"diverged in epoch {epoch} at {'the loss' if layer is None else layer}")
+        self.epoch, self.layer = epoch, layer
+
+
+def train_epoch(state: TrainState, trial: Trial, batches: Batches) -> Epoch:
+    """One pass over the training data; raises DivergedError."""
+    recipe = trial.recipe
+    started = time.perf_counter()
+    steps = recipe.epochs * ceil(len(batches) / recipe.batch_size)
+    loss, correct, trace = 0.0, 0, None
+    state.model.train()
+    augment = state.generators["augment"] if recipe.augment else None
+    for x, y in batches.epoch(recipe.batch_size, state.generators["order"], augment):
+        for group in state.optimizer.param_groups:
+            group["lr"] = trial.learning_rate(state.step, steps)
+        trace = step(
+            state.model,
+            state.rule,
+            state.feedback,
+            state.optimizer,
+            x,
+            y,
+            penalty=trial.penalty,
+            credit_at=recipe.credit_at,
+        )
+        # A terminal LayerNorm hides an infinite state from the loss, so both are watched.
+        batch_loss, reach = torch.stack(
+            [trace.loss.sum(), trace.states[-1].detach().sum()]
+        ).tolist()
+        if not _finite(batch_loss) or not _finite(reach):
+            raise DivergedError(state.epoch + 1, _first_non_finite(trace))
+        loss += batch_loss
+        correct += int((trace.logits.argmax(-1) == y).sum())
+        state.step += 1
+    assert trace is not None
+    state.epoch += 1
+    return Epoch(
+        epoch=state.epoch,
+        loss=loss / len(batches),
+        accuracy=correct / len(batches),
+        state_norms=[_mean_norm(h) for h in trace.states],
+        seconds=time.perf_counter() - started,
+    )
+
+
+@torch.no_grad()
+def accuracy(state: TrainState, batches: Batches, batch_size: int = 1000) -> float:
+    """The fraction of samples whose largest logit is the label's, in evaluation mode;
+    raises DivergedError if a logit is not finite."""
+    correct = 0
+    state.model.eval()
+    for x, y in batches.evaluate(batch_size):
+        logits = state.model(x)
+        if not bool(logits.isfinite().all()):
+            raise DivergedError(state.epoch, None)
+        correct += int((logits.argmax(-1) == y).sum())
+    return correct / len(batches)
+
+
+def _finite(value: float) -> bool:
+    return value - value == 0
+
+
+def _first_non_finite(trace: Trace) -> int | None:
+    for layer, h in enumerate(trace.states):
+        if not bool(h.isfinite().all()):
+            return layer
+    return None
+
+
+def _mean_norm(h: Tensor) -> float:
+    # In float64, for a norm may overflow where its entries do not.
+    return float(h.detach().flatten(1).double().norm(dim=1).mean())

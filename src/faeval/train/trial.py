@@ -1,0 +1,148 @@
+"""A trial from its folder to its record: train or go on, read, write down.
+
+trial.json  log.jsonl  checkpoint.safetensors  record.json
+"""
+
+import platform
+import time
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from faeval.core.errors import InputError
+from faeval.core.reading import Reading
+from faeval.core.trial import Trial
+from faeval.data import Batches, Dataset, load
+from faeval.records.log import EpochLog
+from faeval.records.schema import Divergence, TrialRecord, load_trial
+from faeval.records.store import read_tensors, write_json, write_tensors
+from faeval.train.loop import DivergedError, accuracy, train_epoch
+from faeval.train.read import read, reading_batch
+from faeval.train.state import TrainState, fresh, restore, snapshot
+
+CHECKPOINT = "checkpoint.safetensors"
+SECONDS_BETWEEN_CHECKPOINTS = 2.0
+
+
+def run_trial(
+    trial: Trial,
+    folder: Path,
+    *,
+    data_dir: Path | None,
+    device: str,
+    stop: Callable[[], bool] = lambda: False,
+) -> TrialRecord | None:
+    """Train `trial` in `folder` unless its record is there, and return the record.
+
+    Goes on from a checkpoint if there is one, to the same bits as without interruption. A
+    second process on the same folder waits for the first. `stop` is asked after every epoch;
+    where it answers True, the trial is left in its checkpoint and None is returned.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        record_path = folder / "record.json"
+        if record_path.exists():
+            return TrialRecord.load(record_path)
+        dataset = _resident(trial.data, data_dir)
+        write_json(folder / "trial.json", trial.model_dump(mode="json"))
+        record = _train(trial, folder, dataset, torch.device(device), stop)
+        if record is not None:
+            record.save(record_path)
+        return record
+
+
+def read_trial(
+    folder: Path, *, data_dir: Path | None, device: str
+) -> tuple[Trial, list[Reading], float]:
+    """Read a saved trial again, without training: its trial, one reading per state, accuracy.
+
+    Raises InputError where the checkpoint is missing or damaged, belongs to another
+    architecture, or lacks its feedback.
+    """
+    trial = load_trial(folder)
+    dataset = _resident(trial.data, data_dir)
+    state = _fresh(trial, dataset, torch.device(device))
+    _restore_checked(state, folder / CHECKPOINT, dataset)
+    layers, score = _examine(state, trial, dataset, torch.device(device))
+    return trial, layers, score
+
+
+def _train(
+    trial: Trial, folder: Path, dataset: Dataset, device: torch.device, stop: Callable[[], bool]
+) -> TrialRecord | None:
+    state = _fresh(trial, dataset, device)
+    checkpoint = folder / CHECKPOINT
+    if checkpoint.exists():
+        _restore_checked(state, checkpoint, dataset)
+    log = EpochLog(folder / "log.jsonl", keep=state.epoch)
+    batches = Batches(dataset, dataset.train, device)
+    saved_at = time.monotonic()
+    outcome: dict[str, Any]
+    try:
+        while state.epoch < trial.recipe.epochs:
+            log.append(train_epoch(state, trial, batches))
+            stopping = state.epoch < trial.recipe.epochs and stop()
+            due = time.monotonic() - saved_at > SECONDS_BETWEEN_CHECKPOINTS
+            if stopping or due or state.epoch == trial.recipe.epochs:
+                tensors, position = snapshot(state)
+                write_tensors(checkpoint, tensors, {"data": dataset.fingerprint, **position})
+                saved_at = time.monotonic()
+            if stopping:
+                return None
+        layers, score = _examine(state, trial, dataset, device)
+        outcome = {"status": "completed", "accuracy": score, "layers": layers}
+    except DivergedError as error:
+        divergence = Divergence(epoch=error.epoch, layer=error.layer)
+        outcome = {"status": "diverged", "divergence": divergence, "accuracy": None, "layers": []}
+    return TrialRecord(
+        trial=trial,
+        history=log.epochs,
+        data_fingerprint=dataset.fingerprint,
+        device=_device_name(device),
+        versions={
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("faeval", "torch", "numpy")},
+        },
+        seconds=sum(epoch.seconds for epoch in log.epochs),
+        **outcome,
+    )
+
+
+def _fresh(trial: Trial, dataset: Dataset, device: torch.device) -> TrainState:
+    return fresh(trial, dataset.input_shape, dataset.classes, device)
+
+
+def _restore_checked(state: TrainState, checkpoint: Path, dataset: Dataset) -> None:
+    tensors, meta = read_tensors(checkpoint)
+    if meta.get("data") != dataset.fingerprint:
+        raise InputError(
+            f"data with the fingerprint {meta.get('data')} of {checkpoint}",
+            dataset.fingerprint,
+            "give the data it was trained on, or another --out DIR",
+        )
+    restore(state, tensors, meta)
+
+
+def _examine(
+    state: TrainState, trial: Trial, dataset: Dataset, device: torch.device
+) -> tuple[list[Reading], float]:
+    test = Batches(dataset, dataset.test, device)
+    score = accuracy(state, test)
+    x, y = reading_batch(test, trial.recipe.reading_images)
+    recipe = trial.recipe
+    return read(state.model, state.rule, state.feedback, x, y, recipe.credit_at), score
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+@cache
+def _resident(data: str, data_dir: Path | None) -> Dataset:
+    # A worker trains many trials on one data set: it loads it once.
+    return load(data, data_dir)

@@ -1,0 +1,73 @@
+"""From findings to a verdict: the worst finding wins, unmeasured never passes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from faeval.verdict.checks import CHECKS
+from faeval.verdict.contrast import Contrast, penalty_contrasts
+from faeval.verdict.method import Finding, Method, Thresholds
+
+Level = Literal["trust", "caution", "refuse"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What can be made of a method's numbers, and the checks that decided it."""
+
+    method: str
+    verdict: Level
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All that can be said of the methods of a study, in their order."""
+
+    methods: tuple[Method, ...]
+    findings: tuple[Finding, ...]
+    verdicts: tuple[Verdict, ...]
+    contrasts: tuple[Contrast, ...]
+
+    def findings_on(self, method: str) -> tuple[Finding, ...]:
+        """The findings on one method, in the order of the checks."""
+        return tuple(f for f in self.findings if f.method == method)
+
+
+def judge_all(methods: Sequence[Method], thresholds: Thresholds) -> Judgement:
+    """Every check on every method, a verdict on each, and what the penalties changed."""
+    findings = [examine(method, thresholds) for method in methods]
+    return Judgement(
+        tuple(methods),
+        tuple(f for of_method in findings for f in of_method),
+        tuple(judge(of_method) for of_method in findings),
+        penalty_contrasts(methods, thresholds.level),
+    )
+
+
+def examine(method: Method, thresholds: Thresholds) -> list[Finding]:
+    """Every check on one method."""
+    return [check(method, thresholds) for check in CHECKS]
+
+
+def judge(findings: Sequence[Finding]) -> Verdict:
+    """The verdict on one method from all of its findings.
+
+    A flag counts with its severity; an unmeasured check counts as caution, whatever it would
+    have meant. `reasons` names the checks behind the verdict, none for `trust`.
+    """
+    weights = {f.check: _weight(f) for f in findings}
+    worst = _ORDER[max(_ORDER.index(weight) for weight in weights.values())]
+    reasons = tuple(
+        check for check, weight in weights.items() if weight == worst and worst != "trust"
+    )
+    return Verdict(findings[0].method, worst, reasons)
+
+
+_ORDER: tuple[Level, ...] = ("trust", "caution", "refuse")
+
+
+def _weight(finding: Finding) -> Level:
+    if finding.status == "pass":
+        return "trust"
+    return "caution" if finding.status == "unmeasured" else finding.severity

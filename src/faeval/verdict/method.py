@@ -1,0 +1,97 @@
+"""What is judged: one method, its runs over seeds, and their controls."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from faeval.core.reading import Reading
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained seed of a method; `control` is the accuracy of its frozen-blocks twin."""
+
+    seed: int
+    accuracy: float | None
+    layers: tuple[Reading, ...] = ()
+    control: float | None = None
+    divergence: str | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A rule with a penalty λ on block outputs, over the seeds it ran on.
+
+    `credit_is_gradient`: the credit is the reference by construction, so that its cosine
+    of 1 is no evidence of anything.
+    """
+
+    rule: str
+    penalty: float
+    runs: tuple[Run, ...]
+    credit_is_gradient: bool = False
+
+    @property
+    def name(self) -> str:
+        """`dfa`, or `dfa λ=0.01` with a penalty."""
+        return f"{self.rule} λ={self.penalty:g}" if self.penalty else self.rule
+
+    @property
+    def completed(self) -> tuple[Run, ...]:
+        """The runs that did not diverge."""
+        return tuple(run for run in self.runs if run.divergence is None)
+
+
+class Thresholds(BaseModel):
+    """Where a check flags; the defaults are the published ones (arXiv 2606.21126) where
+    there is one.
+
+    growth           ‖h_{l+1}‖/‖h_l‖ above this flags (published: 50)
+    reference_error  relative error of the float32 gradient above this flags (ours)
+    undefined        fraction of samples without a defined cosine above this flags (ours)
+    reference_floor  ‖g_L‖ of the mean loss below this was called invalid (published: 1e-7);
+                     it moves with the batch size, so it is reported and never decides
+    depth_gain       accuracy above frozen blocks must reach this (published: 0.02)
+    level            confidence level of intervals; 1 − level is that of the tests (ours)
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    growth: Positive = 50.0
+    reference_error: Positive = 1e-3
+    undefined: Annotated[float, Field(ge=0, le=1)] = 0.01
+    reference_floor: Positive = 1e-7
+    depth_gain: Annotated[float, Field(ge=0, le=1)] = 0.02
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check on one method.
+
+    `severity` is what the finding makes of the verdict unless it passes; `value` and
+    `threshold` are the numbers compared, in the same unit.
+    """
+
+    method: str
+    check: str
+    status: Literal["pass", "flag", "unmeasured"]
+    severity: Literal["caution", "refuse"]
+    value: float | None
+    threshold: float | None
+    evidence: str
+    consequence: str
+
+
+Check = Callable[[Method, Thresholds], Finding]
+
+
+def layers_of(method: Method) -> Iterator[tuple[Run, Reading]]:
+    """Every state of every completed run, with its run."""
+    for run in method.completed:
+        for reading in run.layers:
+            yield run, reading
