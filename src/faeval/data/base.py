@@ -52,7 +52,6 @@ class Dataset:
         for features in their own unit, anything that broadcasts against (N, D).
     crop_padding, flip: augmentation in training: black pixels added on every side before
         a random crop back to (H, W), and whether to mirror left and right at random.
-    width: the model width of the reference runs on these data.
     Raises InputError for labels outside 0 … classes−1 and for splits of unlike shape.
     """
 
@@ -63,7 +62,6 @@ class Dataset:
     fingerprint: str
     mean: Tensor
     std: Tensor
-    width: int
     crop_padding: int = 0
     flip: bool = False
 
@@ -95,10 +93,12 @@ class Source:
 
     `load(data_dir)` reads it from the folder `data_dir`; with None it looks where it
     finds the data by itself. A source that brings its data along needs no folder.
+    width is that of the networks in the reference runs on these data, where there are any.
     """
 
     description: str
     load: Callable[[Path | None], Dataset]
+    width: int = 256
 
 
 DATA: Registry[Source] = Registry("data set")

@@ -65,11 +65,12 @@ def _dataset(name: str, train: Split, test: Split) -> Dataset:
         fingerprint=tensor_digest(content),
         mean=mean,
         std=torch.where(std > 0, std, 1.0),  # some corner pixels are never inked
-        width=128,
     )
 
 
-DATA.register("digits")(Source("scikit-learn's 8×8 handwritten digits (embedded)", digits))
+DATA.register("digits")(
+    Source("scikit-learn's 8×8 handwritten digits (embedded)", digits, width=128)
+)
 DATA.register("digit-sums")(
-    Source("sum of two digits modulo 10, needs depth (embedded)", digit_sums)
+    Source("sum of two digits modulo 10, needs depth (embedded)", digit_sums, width=128)
 )

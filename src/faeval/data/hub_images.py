@@ -25,7 +25,6 @@ class HubImages:
     config: str
     classes: int
     shape: tuple[int, int, int]
-    width: int
     crop_padding: int
     flip: bool
 
@@ -55,7 +54,6 @@ class HubImages:
             fingerprint=fingerprint,
             mean=tensors["mean"],
             std=tensors["std"],
-            width=self.width,
             crop_padding=self.crop_padding,
             flip=self.flip,
         )
@@ -112,9 +110,10 @@ CIFAR10 = HubImages(
     config="plain_text",
     classes=10,
     shape=(3, 32, 32),
-    width=256,
     crop_padding=4,
     flip=True,
 )
 
-DATA.register(CIFAR10.name)(Source("CIFAR-10, 32×32 colour images (parquet files)", CIFAR10.load))
+DATA.register(CIFAR10.name)(
+    Source("CIFAR-10, 32×32 colour images (parquet files)", CIFAR10.load, width=256)
+)

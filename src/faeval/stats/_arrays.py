@@ -24,7 +24,7 @@ def float64(values: Values) -> Float64:
 def finite(values: Values, what: str, ndim: int | None = 1) -> Float64:
     """The values as float64; InputError if there are none, or any is not finite."""
     array = float64(values)
-    if array.size == 0 or (ndim is not None and array.ndim != ndim):
+    if array.size == 0 or array.ndim == 0 or (ndim is not None and array.ndim != ndim):
         raise InputError(
             f"{what}: at least one" + (f", in {ndim} dimension(s)" if ndim is not None else ""),
             f"shape {array.shape}",

@@ -105,9 +105,10 @@ def bootstrap(
       only 75 %. For a mean this is Student-t up to the chance of the draws.
 
     Measured coverage of a nominal 95 % for the mean of Gaussian values: 94.8, 94.9 and
-    94.1 % at n = 3, 5 and 10 (the percentile bootstrap: 76, 84, 90). Skewed values and scale statistics undercover at
-    small n whatever the method (mean of exponential values: 88 % at n = 5, 92 % at 10,
-    95 % at 20; standard deviation: 85 % at n = 10, 89 % at 20, 94 % at 50).
+    94.1 % at n = 3, 5 and 10 (the percentile bootstrap: 76, 84, 90). Skewed values and
+    scale statistics undercover at small n whatever the method (mean of exponential values:
+    88 % at n = 5, 92 % at 10, 95 % at 20; standard deviation: 85 % at n = 10, 89 % at 20,
+    94 % at 50).
 
     The same state of `generator` (CPU) gives the same interval; no other source of
     chance is read or moved. Raises InputError as `student_t` does, for draws < 2, for a

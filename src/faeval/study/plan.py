@@ -140,7 +140,7 @@ def _model_spec(config: StudyConfig) -> Spec:
     source = DATA[config.data]
     given = {"name": config.model} if isinstance(config.model, str) else dict(config.model)
     if given.get("name", "resmlp") == "resmlp":
-        given = {"name": "resmlp", "width": getattr(source, "width", 128), **given}
+        given = {"name": "resmlp", "width": source.width, **given}
     return spec.describe(MODELS, spec.build(MODELS, given))
 
 
