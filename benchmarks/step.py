@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from faeval.core.random import generator
 from faeval.models import ResMLP
 from faeval.rules import BP, DFA, Rule
+from faeval.train.adamw import AdamW
 from faeval.train.step import step
 
 BATCH, INPUTS, WIDTH, DEPTH, CLASSES = 128, 3072, 256, 4, 10
@@ -63,10 +64,10 @@ def plain_loop(x: torch.Tensor, y: torch.Tensor) -> Callable[[], None]:
 def faeval_loop(rule: Rule, x: torch.Tensor, y: torch.Tensor) -> Callable[[], None]:
     model = ResMLP(width=WIDTH, depth=DEPTH).build(x.shape[1:], CLASSES, generator(0, "weights"))
     feedback = rule.init(model, generator(0, "feedback"))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True)
+    optimizer = AdamW(dict(model.named_parameters()), weight_decay=0.01)
 
     def run() -> None:
-        step(model, rule, feedback, optimizer, x, y)
+        step(model, rule, feedback, optimizer, x, y, learning_rate=LEARNING_RATE)
 
     return run
 

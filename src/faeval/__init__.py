@@ -1,0 +1,80 @@
+"""faeval: train networks without backpropagation, read every layer, say what can be trusted."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from faeval._version import __version__
+
+if TYPE_CHECKING:
+    from faeval.core.errors import InputError
+    from faeval.core.reading import Reading
+    from faeval.core.trace import Trace
+    from faeval.core.trial import Recipe, Trial
+    from faeval.data import DATA, Batches, Dataset, Source, Split, load
+    from faeval.models import MODELS, Architecture, ResMLP, Staged
+    from faeval.records.schema import TrialRecord
+    from faeval.rules import BP, DFA, RULES, Claims, Rule
+    from faeval.stats import Interval, Null
+    from faeval.verdict.judge import Judgement, Verdict, judge_all
+    from faeval.verdict.method import Finding, Method, Run, Thresholds
+
+# Where each public name lives. Resolved on first use: importing torch takes over a second,
+# and `faeval --help` must not.
+_HOME = {
+    "InputError": "faeval.core.errors",
+    "Reading": "faeval.core.reading",
+    "Trace": "faeval.core.trace",
+    "Recipe": "faeval.core.trial",
+    "Trial": "faeval.core.trial",
+    **dict.fromkeys(("DATA", "Batches", "Dataset", "Source", "Split", "load"), "faeval.data"),
+    **dict.fromkeys(("MODELS", "Architecture", "ResMLP", "Staged"), "faeval.models"),
+    "TrialRecord": "faeval.records.schema",
+    **dict.fromkeys(("BP", "DFA", "RULES", "Claims", "Rule"), "faeval.rules"),
+    **dict.fromkeys(("Interval", "Null"), "faeval.stats"),
+    **dict.fromkeys(("Judgement", "Verdict", "judge_all"), "faeval.verdict.judge"),
+    **dict.fromkeys(("Finding", "Method", "Run", "Thresholds"), "faeval.verdict.method"),
+}
+
+__all__ = [
+    "BP",
+    "DATA",
+    "DFA",
+    "MODELS",
+    "RULES",
+    "Architecture",
+    "Batches",
+    "Claims",
+    "Dataset",
+    "Finding",
+    "InputError",
+    "Interval",
+    "Judgement",
+    "Method",
+    "Null",
+    "Reading",
+    "Recipe",
+    "ResMLP",
+    "Rule",
+    "Run",
+    "Source",
+    "Split",
+    "Staged",
+    "Thresholds",
+    "Trace",
+    "Trial",
+    "TrialRecord",
+    "Verdict",
+    "__version__",
+    "judge_all",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'faeval' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

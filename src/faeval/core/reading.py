@@ -1,45 +1,134 @@
-"""What was measured at one state."""
+"""What was measured at one state. None stands for a number that is undefined or was not taken."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class NullReading:
+    """Where the batch-mean cosine lies among those of fresh feedback.
+
+    mean, std  of the batch-mean cosine over fresh feedback; None if not finite
+    p          one-sided p-value of the observed mean: chance of at least as much
+    method     `gaussian-feedback` (closed form) or `monte-carlo`
+    draws      number of Monte-Carlo draws; None for the closed form
+    """
+
+    mean: float | None
+    std: float | None
+    p: float | None
+    method: str
+    draws: int | None
+
+
+@dataclass(frozen=True)
+class PrecisionReading:
+    """The gradient in one precision against float64; see `measurement.precision.Precision`.
+
+    samples               size of the batch; under autocast, of the mean loss
+    relative_error, _p95  median and 95 % quantile over samples of ‖g_dtype − g‖ / ‖g‖
+    underflow             elements that vanished
+    samples_lost          samples whose whole gradient vanished or overflowed
+    cosine                mean cosine of the credit with this gradient
+    conclusion_changes    whether that differs from the float64 cosine by more than 0.01,
+                          or more than 1 % of the samples are lost
+    """
+
+    dtype: str
+    samples: int
+    relative_error: float | None
+    relative_error_p95: float | None
+    underflow: int
+    samples_lost: int
+    cosine: float | None
+    conclusion_changes: bool | None
+
+
+@dataclass(frozen=True)
+class DirectionReading:
+    """Agreement of the batch-mean gradients of disjoint batches; near 1 is drift.
+
+    cosine     mean pairwise cosine, for batches of `batch_size`
+    coherence  ‖E g‖² / E‖g‖²: the same, free of the batch size
+    """
+
+    cosine: float | None
+    coherence: float | None
+    batches: int
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class ProbeReading:
+    """What the credit does to the loss, beside its two controls.
+
+    rho, rho_finite     correlation of ⟨a, v⟩ with the change of the loss along random v:
+                        exact derivative, and a finite step of `step`·‖h‖
+    rho_gradient        `rho_finite` of the true gradient: should be near 1
+    rho_random          `rho_finite` of a random vector: should be near 0
+    nudge               mean change of the loss for a step of `step`·‖h‖ along −a
+    nudge_gradient      the same along −g
+    images, directions  what they were taken over
+    """
+
+    rho: float | None
+    rho_finite: float | None
+    rho_gradient: float | None
+    rho_random: float | None
+    nudge: float | None
+    nudge_gradient: float | None
+    step: float
+    images: int
+    directions: int
+
+
+@dataclass(frozen=True)
 class Reading:
-    """The numbers of one state h_l over the reading batch; None where undefined.
+    """The numbers of one state h_l over the reading batch.
 
     All norms are means over samples of per-sample L2 norms, from the sum-reduced loss
     (no 1/N: independent of the batch size).
 
     state                     l
     samples                   size N of the reading batch
-    undefined                 samples whose cosine is undefined (a zero or non-finite vector)
+    undefined                 samples without a cosine: `zero` + `non_finite` vectors
     cosine_mean, cosine_std   of the per-sample cosine between credit and float64 reference
+    cosine_low, cosine_high   95 % Student-t interval of the mean over images: it speaks for
+                              other images under this very feedback, not for other feedback
     cosine_quantiles          5, 25, 50, 75 and 95 % over samples
     cosine_clamped            what common practice reports: F.cosine_similarity with its
                               defaults on float32 gradients of the mean loss over the batch
     reference_norm            ‖g_l‖
     reference_norm_mean_loss  ‖g_l‖/N: what published figures with a mean loss show
-    credit_norm               ‖a_l‖
-    state_norm                ‖h_l‖
-    reference_relative_error  median over samples of ‖g_float32 − g_float64‖ / ‖g_float64‖
-    reference_relative_error_p95  its 95 % quantile
-    null_std                  standard deviation of the batch-mean cosine over fresh feedback
-                              (closed form, where the credit is linear in Gaussian feedback)
-    null_p                    two-sided p-value of cosine_mean under that null
+    credit_norm, state_norm   ‖a_l‖, ‖h_l‖
+    credit_ratio              ‖a_l‖/‖g_l‖, median over samples
+    sensitivity               ‖g_l‖·‖h_l‖: free of the scale of the residual stream
+    reference_relative_error  median over samples of ‖g_work − g‖ / ‖g‖, working precision
+    update_cosine             between the update that the rule gives to the parameters of the
+                              stage that ends in h_l and the true one (mean over the batch)
+    precisions                the working precision and any others asked for
+    null, direction, probes   None where not taken
     """
 
     state: int
     samples: int
     undefined: int
+    zero: int
+    non_finite: int
     cosine_mean: float | None
     cosine_std: float | None
+    cosine_low: float | None
+    cosine_high: float | None
     cosine_quantiles: tuple[float, float, float, float, float] | None
     cosine_clamped: float | None
     reference_norm: float | None
     reference_norm_mean_loss: float | None
     credit_norm: float | None
     state_norm: float | None
+    credit_ratio: float | None
+    sensitivity: float | None
     reference_relative_error: float | None
-    reference_relative_error_p95: float | None
-    null_std: float | None = None
-    null_p: float | None = None
+    update_cosine: float | None = None
+    precisions: tuple[PrecisionReading, ...] = ()
+    null: NullReading | None = None
+    direction: DirectionReading | None = None
+    probes: ProbeReading | None = None

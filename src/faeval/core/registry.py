@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from faeval.core.errors import InputError, unknown
 
 T = TypeVar("T")
+E = TypeVar("E")
 
 
 class Registry(Generic[T]):
@@ -21,15 +22,19 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
         self._discovered = False
 
-    def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that enters an object under `name`; raises InputError on a duplicate."""
+    def register(self, name: str) -> Callable[[E], E]:
+        """Decorator that enters an object, a T, under `name`; raises InputError on a duplicate.
 
-        def enter(entry: T) -> T:
-            if self._entries.get(name, entry) is not entry:
+        The object keeps its own type, so that a registered class is still checked as itself.
+        """
+
+        def enter(entry: E) -> E:
+            known: dict[str, Any] = self._entries
+            if known.get(name, entry) is not entry:
                 raise InputError(
                     f"a {self.kind} name that is free", f"{name!r} twice", "rename one of the two"
                 )
-            self._entries[name] = entry
+            known[name] = entry
             return entry
 
         return enter

@@ -22,6 +22,8 @@ class Recipe(BaseModel):
                     convention of the published runs)
     augment         random crops and flips, where the data set declares them
     reading_images  test images on which the trained network is read
+    probe_images    how many of them meet the costlier probes: half precisions, perturbation
+                    correlation, nudge; 0 for none
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,6 +35,7 @@ class Recipe(BaseModel):
     credit_at: Literal["output", "input"] = "output"
     augment: bool = True
     reading_images: Annotated[int, Field(ge=1)] = 1024
+    probe_images: Annotated[int, Field(ge=0)] = 128
 
 
 class Trial(BaseModel):

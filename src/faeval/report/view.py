@@ -115,7 +115,7 @@ def _state_row(name: str, at: Sequence[Reading], level: float) -> StateRow:
         name,
         _interval([r.cosine_mean for r in at], level),
         _mean(r.cosine_std for r in at),
-        _mean(r.null_std for r in at),
+        _mean(r.null and r.null.std for r in at),
         _mean(r.cosine_clamped for r in at),
         _mean(r.reference_norm for r in at),
         _mean(r.credit_norm for r in at),

@@ -32,8 +32,6 @@ def train_epoch(state: TrainState, trial: Trial, batches: Batches) -> Epoch:
     state.model.train()
     augment = state.generators["augment"] if recipe.augment else None
     for x, y in batches.epoch(recipe.batch_size, state.generators["order"], augment):
-        for group in state.optimizer.param_groups:
-            group["lr"] = trial.learning_rate(state.step, steps)
         trace = step(
             state.model,
             state.rule,
@@ -41,6 +39,7 @@ def train_epoch(state: TrainState, trial: Trial, batches: Batches) -> Epoch:
             state.optimizer,
             x,
             y,
+            learning_rate=trial.learning_rate(state.step, steps),
             penalty=trial.penalty,
             credit_at=recipe.credit_at,
         )

@@ -1,18 +1,32 @@
-"""Read a trained state: the rule's credits against the reference, at every state."""
+"""Read a trained network: the rule's credits against the reference, at every state."""
 
+import copy
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from faeval.core.random import generator
-from faeval.core.reading import Reading
+from faeval.core.reading import PrecisionReading, ProbeReading, Reading
 from faeval.data import Batches
-from faeval.measure.reading import read_state
-from faeval.measure.reference import reference
+from faeval.measurement.functional import Tail, update_alignment
+from faeval.measurement.reading import (
+    number,
+    read_direction,
+    read_gaussian_null,
+    read_precision,
+    read_probes,
+    read_state,
+)
+from faeval.measurement.reference import reading_copy, reference
 from faeval.models import Staged
 from faeval.rules import Feedback, Rule
-from faeval.train.step import CreditAt, read_credits, run
+from faeval.train.step import CreditAt, read_credits, run, teach
+
+HALF_PRECISIONS = (torch.bfloat16, torch.float16)
+PROBE_DIRECTIONS = 8
 
 
 def reading_batch(batches: Batches, images: int) -> tuple[Tensor, Tensor]:
@@ -22,18 +36,33 @@ def reading_batch(batches: Batches, images: int) -> tuple[Tensor, Tensor]:
 
 
 def read(
-    model: Staged, rule: Rule, feedback: Feedback, x: Tensor, y: Tensor, credit_at: CreditAt
+    model: Staged,
+    rule: Rule,
+    feedback: Feedback,
+    x: Tensor,
+    y: Tensor,
+    *,
+    credit_at: CreditAt = "output",
+    probe_images: int = 128,
 ) -> list[Reading]:
     """One reading per state h_0 … h_L, on the batch x (N, …), y (N,), in evaluation mode and
-    with the feedback given (that of training). Leaves the model as it was."""
+    with the feedback given (that of training). Works on copies: the model stays as it was.
+
+    The first `probe_images` of the batch meet the costlier probes; 0 leaves them out.
+    """
     ref = reference(_forward, model, x, y)
-    training = model.training
-    model.eval()
-    try:
-        trace = run(model, rule, x, y)
-        credits = read_credits(rule.credit(trace, feedback), credit_at)
-    finally:
-        model.train(training)
+    ours = cast(Staged, reading_copy(model))
+    trace = run(ours, rule, x, y)
+    credits = read_credits(rule.credit(trace, feedback), credit_at)
+    updates = _update_cosines(model, rule, feedback, x, y, credit_at)
+    probes: Sequence[ProbeReading | None] = [None] * len(credits)
+    precisions: Sequence[tuple[PrecisionReading, ...]] = [()] * len(credits)
+    if probe_images:
+        few = slice(0, probe_images)
+        some = [credit[few] for credit in credits]
+        precisions = _half_precisions(model, some, x[few], y[few])
+        probes = _probes(model, some, [g[few] for g in ref.exact], ref.states, y[few])
+    source = trace.error if rule.claims.gaussian_in_error else None
     return [
         read_state(
             state,
@@ -42,7 +71,11 @@ def read(
             exact=ref.exact[state],
             working=ref.working[state],
             mean_loss=ref.mean_loss[state],
-            gaussian_in=trace.error if rule.claims.gaussian_in_error else None,
+            precisions=precisions[state],
+            update_cosine=updates[state],
+            null=None if source is None else read_gaussian_null(credit, ref.exact[state], source),
+            direction=read_direction(ref.exact[state], generator(0, "direction")),
+            probes=probes[state],
         )
         for state, credit in enumerate(credits)
     ]
@@ -51,3 +84,67 @@ def read(
 def _forward(module: nn.Module, x: Tensor, y: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
     trace = cast(Staged, module).run(x, y, local=False)
     return trace.states, trace.loss
+
+
+def _update_cosines(
+    model: Staged, rule: Rule, feedback: Feedback, x: Tensor, y: Tensor, credit_at: CreditAt
+) -> list[float | None]:
+    """For the stage that ends in each state: the cosine of what the rule teaches it with what
+    backpropagation would, without penalty."""
+    taught, true = (cast(Staged, reading_copy(model)) for _ in range(2))
+    trace = run(taught, rule, x, y)
+    credits = None if rule.claims.end_to_end else rule.credit(trace, feedback)
+    teach(trace, credits, credit_at=credit_at)
+    teach(true.run(x, y, local=False), None)
+
+    def cosine(ours: nn.Module, theirs: nn.Module) -> float | None:
+        pairs = [
+            (p.grad, q.grad)
+            for p, q in zip(ours.parameters(), theirs.parameters(), strict=True)
+            if p.grad is not None and q.grad is not None
+        ]
+        if not pairs:
+            return None
+        return number(update_alignment(*zip(*pairs, strict=True)).cosine.item())
+
+    stages = zip([taught.stem, *taught.blocks], [true.stem, *true.blocks], strict=True)
+    return [cosine(ours, theirs) for ours, theirs in stages]
+
+
+def _half_precisions(
+    model: Staged, credits: Sequence[Tensor], x: Tensor, y: Tensor
+) -> list[tuple[PrecisionReading, ...]]:
+    ref = reference(_forward, model, x, y, autocast=HALF_PRECISIONS)
+    return [
+        tuple(
+            read_precision(credit, ref.exact[state], gradients[state], under_autocast=dtype)
+            for dtype, gradients in ref.autocast.items()
+        )
+        for state, credit in enumerate(credits)
+    ]
+
+
+def _probes(
+    model: Staged,
+    credits: Sequence[Tensor],
+    exact: Sequence[Tensor],
+    states: Sequence[Tensor],
+    y: Tensor,
+) -> list[ProbeReading]:
+    exact_model = copy.deepcopy(model).eval().double()
+    draw = generator(0, "probes")
+
+    def tail(state: int) -> Tail:
+        return lambda h: F.cross_entropy(exact_model.resume(state, h), y, reduction="none")
+
+    return [
+        read_probes(
+            tail(state),
+            states[state][: len(y)],
+            credit,
+            exact[state],
+            generator=draw,
+            directions=PROBE_DIRECTIONS,
+        )
+        for state, credit in enumerate(credits)
+    ]

@@ -1,6 +1,6 @@
 """All that changes while a trial trains: fresh, snapshot, restore."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,8 +12,7 @@ from faeval.core.random import generator
 from faeval.core.trial import Trial
 from faeval.models import MODELS, Staged
 from faeval.rules import RULES, Feedback, Rule
-
-_BETWEEN = "."
+from faeval.train.adamw import AdamW
 
 
 @dataclass
@@ -23,14 +22,10 @@ class TrainState:
     model: Staged
     rule: Rule
     feedback: Feedback
-    optimizer: torch.optim.Optimizer
+    optimizer: AdamW
     generators: dict[str, torch.Generator]
     epoch: int = 0
     step: int = 0
-    parameters: dict[str, torch.nn.Parameter] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
 
 
 def fresh(
@@ -45,12 +40,8 @@ def fresh(
     model.freeze_blocks(trial.trainable_blocks)
     feedback = rule.init(model, generator(trial.seed, "feedback"))
     model.to(device)
-    optimizer = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad],
-        lr=trial.recipe.learning_rate,
-        weight_decay=trial.recipe.weight_decay,
-        fused=True,
-    )
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    optimizer = AdamW(trainable, trial.recipe.weight_decay)
     return TrainState(
         model,
         rule,
@@ -67,15 +58,9 @@ def snapshot(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "model": state.model.state_dict(),
         "feedback": state.feedback,
         "generator": {name: g.get_state() for name, g in state.generators.items()},
-        "optimizer": {
-            f"{name}{_BETWEEN}{key}": value
-            for name, p in state.parameters.items()
-            for key, value in state.optimizer.state[p].items()
-        },
+        "optimizer": {**state.optimizer.moments, "steps": state.optimizer.steps},
     }
-    tensors = {
-        f"{part}{_BETWEEN}{name}": t for part, named in parts.items() for name, t in named.items()
-    }
+    tensors = {f"{part}.{name}": t for part, named in parts.items() for name, t in named.items()}
     return tensors, {"epoch": state.epoch, "step": state.step}
 
 
@@ -85,34 +70,15 @@ def restore(state: TrainState, tensors: dict[str, Tensor], position: dict[str, A
     Raises InputError that names the first leaf which is missing, surplus or of another shape;
     the state is then untouched.
     """
-    moments = _optimizer_template(state) if position["step"] else {}
     template, _ = snapshot(state)
-    template = {k: v for k, v in template.items() if not k.startswith("optimizer.")} | moments
     _match(template, tensors)
-
-    def part(name: str) -> dict[str, Tensor]:
-        prefix = name + _BETWEEN
-        return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
-
-    state.model.load_state_dict(part("model"))
-    device = next(iter(state.model.parameters())).device
-    state.feedback = {name: t.to(device) for name, t in part("feedback").items()}
-    for name, saved in part("generator").items():
-        state.generators[name].set_state(saved)
-    for key, saved in part("optimizer").items():
-        name, _, entry = key.rpartition(_BETWEEN)
-        p = state.parameters[name]
-        state.optimizer.state[p][entry] = saved.to(device)
+    with torch.no_grad():
+        for leaf, target in template.items():
+            if not leaf.startswith("generator."):
+                target.copy_(tensors[leaf])
+    for name, stream in state.generators.items():
+        stream.set_state(tensors[f"generator.{name}"])
     state.epoch, state.step = position["epoch"], position["step"]
-
-
-def _optimizer_template(state: TrainState) -> dict[str, Tensor]:
-    entries = {"step": lambda p: torch.zeros(()), "exp_avg": lambda p: p, "exp_avg_sq": lambda p: p}
-    return {
-        _BETWEEN.join(("optimizer", name, key)): shaped(p)
-        for name, p in state.parameters.items()
-        for key, shaped in entries.items()
-    }
 
 
 def _match(template: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 from faeval.rules.base import Feedback, Rule
+from faeval.train.adamw import AdamW
 
 CreditAt = Literal["output", "input"]
 
@@ -44,7 +45,8 @@ def teach(
     else:
         taught = credits if credit_at == "output" else [credits[0], *credits[:-1]]
         outputs = [*trace.states, trace.logits]
-        cotangents = [a / n for a in (*taught, trace.error)]
+        scaled = torch._foreach_div  # pyright: ignore[reportPrivateImportUsage]
+        cotangents = list(scaled([*taught, trace.error], float(n)))
     if penalty:
         outputs += trace.branches
         cotangents += [f.detach() * (2 * penalty / n) for f in trace.branches]
@@ -56,19 +58,20 @@ def step(
     model: Staged,
     rule: Rule,
     feedback: Feedback,
-    optimizer: torch.optim.Optimizer,
+    optimizer: AdamW,
     x: Tensor,
     y: Tensor,
     *,
+    learning_rate: float,
     penalty: float = 0.0,
     credit_at: CreditAt = "output",
 ) -> Trace:
     """One optimiser step on the batch x (N, …), y (N,); returns the trace it learned from."""
+    optimizer.zero_grad()
     trace = run(model, rule, x, y)
     credits = None if rule.claims.end_to_end else rule.credit(trace, feedback)
-    optimizer.zero_grad(set_to_none=True)
     teach(trace, credits, penalty=penalty, credit_at=credit_at)
-    optimizer.step()
+    optimizer.step(learning_rate)
     return trace
 
 

@@ -135,7 +135,16 @@ def _examine(
     score = accuracy(state, test)
     x, y = reading_batch(test, trial.recipe.reading_images)
     recipe = trial.recipe
-    return read(state.model, state.rule, state.feedback, x, y, recipe.credit_at), score
+    layers = read(
+        state.model,
+        state.rule,
+        state.feedback,
+        x,
+        y,
+        credit_at=recipe.credit_at,
+        probe_images=recipe.probe_images,
+    )
+    return layers, score
 
 
 def _device_name(device: torch.device) -> str:

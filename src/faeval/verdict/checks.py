@@ -132,12 +132,14 @@ def deep_credit(method: Method, thresholds: Thresholds) -> Finding:
             True, 1.0, None, "the credit is the gradient, by construction", "Nothing to test."
         )
     deep = list(zip(*(run.layers[1:] for run in method.completed), strict=True))
-    if not deep or any(r.cosine_mean is None or r.null_std is None for at in deep for r in at):
+    if not deep or any(
+        r.cosine_mean is None or r.null is None or r.null.std is None for at in deep for r in at
+    ):
         return report.unmeasured("no cosine or no null at some state")
     p_values, cosines = [], []
     for at in deep:
         mean = sum(r.cosine_mean or 0.0 for r in at) / len(at)
-        std = math.sqrt(sum((r.null_std or 0.0) ** 2 for r in at)) / len(at)
+        std = math.sqrt(sum((r.null.std or 0.0) ** 2 for r in at if r.null)) / len(at)
         null = Null(mean=0.0, std=std, draws=None, method="closed form")
         p_values.append(p_value(mean, null, alternative="greater"))
         cosines.append(mean)

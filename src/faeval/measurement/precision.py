@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from faeval.core.errors import InputError
-from faeval.measure.alignment import cosine, norm, rescaled, same_shape, samplewise, summary
+from faeval.measurement.alignment import cosine, norm, rescaled, same_shape, samplewise, summary
 
 LOST_SHARE = 0.01  # more lost samples than this change the population that is spoken for
 

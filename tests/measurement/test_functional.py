@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faeval.core.errors import InputError
-from faeval.measure.functional import (
+from faeval.measurement.functional import (
     growth,
     nudge,
     perturbation_correlation,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faeval.core.errors import InputError
-from faeval.measure.direction import direction_stability
+from faeval.measurement.direction import direction_stability
 
 
 def draw(*shape, seed=0):

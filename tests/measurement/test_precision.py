@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faeval.core.errors import InputError
-from faeval.measure.precision import compare
+from faeval.measurement.precision import compare
 
 
 def draw(*shape, seed=0):

@@ -22,7 +22,7 @@ from torch.func import jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from faeval.core.errors import InputError
-from faeval.measure.alignment import (
+from faeval.measurement.alignment import (
     Alignment,
     Summary,
     cosine,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faeval.core.errors import InputError
-from faeval.measure import alignment as al
+from faeval.measurement import alignment as al
 
 SHAPES = [(7,), (7, 5), (3, 4, 6), (2, 3, 4, 5), (1, 9), (0, 4)]
 seeds = st.integers(0, 2**32)

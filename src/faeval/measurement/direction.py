@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from faeval.core.errors import InputError
-from faeval.measure.alignment import cosine, rescaled_together, summary
+from faeval.measurement.alignment import cosine, rescaled_together, summary
 
 MIN_PER_BATCH = 2  # a mean of one sample is no batch mean
 

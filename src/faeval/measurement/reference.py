@@ -1,0 +1,81 @@
+"""The true per-sample gradients at the states, in float64 and in lesser precisions."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+Forward = Callable[[nn.Module, Tensor, Tensor], tuple[Sequence[Tensor], Tensor]]
+"""(module, x, y) → states h_0 … h_L with graph, and the per-sample losses ℓ_n (N,)."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Gradients at every state, each shaped like the state (N, …).
+
+    exact      ∂ℓ_n/∂h_l in float64: the reference g_l
+    working    the same in the module's own precision
+    mean_loss  ∂(mean_n ℓ_n)/∂h_l in the module's own precision: what `loss.backward()` leaves
+    autocast   by dtype, the gradient of the mean loss under autocast, as it comes: what
+               training in that precision without loss scaling has to go by
+    states     h_l in the module's own precision, without graph
+    """
+
+    exact: list[Tensor]
+    working: list[Tensor]
+    mean_loss: list[Tensor]
+    autocast: dict[torch.dtype, list[Tensor]]
+    states: list[Tensor]
+
+
+def reference(
+    forward: Forward,
+    module: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    autocast: Sequence[torch.dtype] = (),
+) -> Reference:
+    """Differentiate `forward` at the states. Works on copies of `module` in evaluation mode:
+    its gradients, buffers and mode stay as they are."""
+    ours = reading_copy(module)
+    states, loss = forward(ours, x, y)
+    working = _gradients(loss.sum(), states, retain_graph=True)
+    mean_loss = _gradients(loss.mean(), states)
+    reduced = {dtype: _under_autocast(forward, ours, x, y, dtype) for dtype in autocast}
+    exact_states, exact_loss = forward(ours.double(), double(x), y)
+    exact = _gradients(exact_loss.sum(), exact_states)
+    return Reference(exact, working, mean_loss, reduced, [h.detach() for h in states])
+
+
+def reading_copy(module: nn.Module) -> nn.Module:
+    """A copy in evaluation mode in which every parameter requires grad, so that the graph
+    reaches the first state even where the user froze all that comes before it."""
+    twin = copy.deepcopy(module).eval()
+    for t in chain(twin.parameters(), twin.buffers()):
+        t.grad = None
+    for p in twin.parameters():
+        p.requires_grad_(p.is_floating_point())
+    return twin
+
+
+def double(x: Tensor) -> Tensor:
+    """`x` in float64 if it is floating, as it is if it holds indices."""
+    return x.double() if x.is_floating_point() else x
+
+
+def _under_autocast(
+    forward: Forward, module: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype
+) -> list[Tensor]:
+    with torch.autocast(x.device.type, dtype=dtype):
+        states, loss = forward(module, x, y)
+    return _gradients(loss.mean(), states)
+
+
+def _gradients(
+    loss: Tensor, states: Sequence[Tensor], *, retain_graph: bool = False
+) -> list[Tensor]:
+    return list(torch.autograd.grad(loss, states, retain_graph=retain_graph))

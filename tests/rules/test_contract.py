@@ -1,0 +1,366 @@
+"""What every registered rule must do, and whether it is what it claims to be.
+
+Generated from the registry: a rule is tested by being registered.
+"""
+
+import dataclasses
+import typing
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from faeval.core import spec
+from faeval.core.errors import InputError
+from faeval.core.random import generator
+from faeval.core.trace import Trace
+from faeval.measurement.reference import reference
+from faeval.models import ResMLP, Staged
+from faeval.records.store import read_tensors, write_tensors
+from faeval.rules import DFA, RULES, Claims, Feedback, Rule
+from faeval.stats import gaussian_feedback_null
+from faeval.train.adamw import AdamW
+from faeval.train.step import run, step
+
+FEATURES, WIDTH, DEPTH, CLASSES, SAMPLES = 6, 12, 3, 5, 9
+
+EVERY = [pytest.param(spec.build(RULES, name), id=name) for name in RULES]
+every_rule = pytest.mark.parametrize("rule", EVERY)
+
+
+def claiming(claim: str, value: typing.Any = True):
+    """Parametrises over the rules whose `claim` is `value`."""
+    chosen = [p for p in EVERY if getattr(p.values[0].claims, claim) == value]
+    return pytest.mark.parametrize("rule", chosen)
+
+
+def network(*, residual: bool = True, norm: bool = True, width: int = WIDTH) -> Staged:
+    config = ResMLP(width=width, depth=DEPTH, residual=residual, terminal_norm=norm, w2_std=0.3)
+    return config.build((FEATURES,), CLASSES, generator(0, "weights"))
+
+
+def batch(samples: int = SAMPLES) -> tuple[Tensor, Tensor]:
+    draw = generator(0, "batch")
+    return (
+        torch.randn(samples, FEATURES, generator=draw),
+        torch.randint(CLASSES, (samples,), generator=draw),
+    )
+
+
+def feedback_of(rule: Rule, model: Staged, seed: int = 0) -> Feedback:
+    return rule.init(model, generator(seed, "feedback"))
+
+
+def equal(a: Feedback, b: Feedback) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def perturbed_after(model: Staged, state: int) -> None:
+    """Other weights in everything that is computed from h_state on."""
+    draw = generator(7, "perturbation")
+    with torch.no_grad():
+        for module in (*model.blocks[state:], model.head):
+            for p in module.parameters():
+                p += torch.randn(p.shape, generator=draw)
+
+
+# --- form ----------------------------------------------------------------------------------
+
+
+@every_rule
+def test_it_says_what_it_is(rule):
+    cls = type(rule)
+    assert cls.__doc__, "the docstring holds the equation, the shapes and the citation"
+    assert dataclasses.is_dataclass(cls)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        rule.new_field = 1
+    claims = cls.claims
+    assert isinstance(claims, Claims)
+    granularities = typing.get_args(typing.get_type_hints(Claims)["granularity"])
+    assert claims.granularity in granularities
+    assert claims.equals_bp.strip()
+
+
+@every_rule
+def test_it_survives_the_way_through_plain_data(rule):
+    plain = spec.describe(RULES, rule)
+    assert spec.build(RULES, plain) == rule
+    assert spec.build(RULES, plain["name"]) == rule
+    assert spec.label(RULES, plain) == plain["name"]
+    assert set(plain) == {"name", *(f.name for f in dataclasses.fields(rule))}
+    with pytest.raises(InputError, match="option of rule"):
+        spec.build(RULES, plain | {"no-such-option": 1})
+
+
+# --- feedback ------------------------------------------------------------------------------
+
+
+@every_rule
+def test_feedback_is_drawn_from_its_generator_alone(rule):
+    model = network()
+    weights = {name: p.clone() for name, p in model.state_dict().items()}
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = feedback_of(rule, model)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert equal(feedback_of(rule, model), first)
+    if first:
+        assert not equal(feedback_of(rule, model, seed=1), first)
+    assert equal(model.state_dict(), weights)
+
+
+@every_rule
+def test_feedback_does_not_depend_on_the_weights_it_is_drawn_beside(rule):
+    """Drawn for a model of the same shape: a rule that copies weights transports them."""
+    model, other = network(), network()
+    perturbed_after(other, 0)
+    if not rule.claims.transports_weights:
+        assert equal(feedback_of(rule, model), feedback_of(rule, other))
+
+
+@every_rule
+def test_feedback_can_be_saved(rule, tmp_path):
+    feedback = feedback_of(rule, network())
+    for name, tensor in feedback.items():
+        assert isinstance(name, str)
+        assert not tensor.requires_grad
+        assert tensor.device.type == "cpu"
+        assert tensor.isfinite().all()
+    write_tensors(tmp_path / "feedback", feedback, {})
+    assert equal(read_tensors(tmp_path / "feedback")[0], feedback)
+
+
+# --- credit --------------------------------------------------------------------------------
+
+
+@every_rule
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("samples", [1, SAMPLES])
+def test_credits_are_shaped_like_the_states_and_carry_no_graph(rule, residual, samples):
+    model = network(residual=residual)
+    trace = run(model, rule, *batch(samples))
+    feedback = feedback_of(rule, model)
+    kept = {name: b.clone() for name, b in feedback.items()}
+    credits = rule.credit(trace, feedback)
+    assert len(credits) == DEPTH + 1
+    for a, h in zip(credits, trace.states, strict=True):
+        assert a.shape == h.shape
+        assert a.dtype == h.dtype
+        assert a.device == h.device
+        assert not a.requires_grad
+        assert a.isfinite().all()
+    again = rule.credit(trace, feedback)
+    assert all(torch.equal(a, b) for a, b in zip(again, credits, strict=True))
+    assert equal(feedback, kept)
+    assert all(p.grad is None for p in model.parameters())
+
+
+@every_rule
+def test_credits_are_per_sample(rule):
+    """The credit of a sample does not depend on the others in the batch, nor on their number."""
+    model, (x, y) = network(), batch()
+    feedback = feedback_of(rule, model)
+    whole = rule.credit(run(model, rule, x, y), feedback)
+    part = rule.credit(run(model, rule, x[2:4], y[2:4]), feedback)
+    for a, b in zip(part, whole, strict=True):
+        torch.testing.assert_close(a, b[2:4], rtol=1e-4, atol=1e-6)
+
+
+# --- claims --------------------------------------------------------------------------------
+
+
+@claiming("transports_weights", False)
+@pytest.mark.parametrize("state", range(DEPTH + 1))
+def test_credits_do_not_know_the_weights_downstream(rule, state):
+    """Other weights from h_state on, the error put back to what it was: the same credit."""
+    model, (x, y) = network(), batch()
+    feedback = feedback_of(rule, model)
+    before = run(model, rule, x, y)
+    credit = rule.credit(before, feedback)[state]
+    perturbed_after(model, state)
+    after = run(model, rule, x, y)
+    assert torch.equal(before.states[state], after.states[state])
+    assert not torch.allclose(before.error, after.error, atol=1e-3)
+    same_error = dataclasses.replace(after, error=before.error)
+    assert torch.equal(rule.credit(same_error, feedback)[state], credit)
+
+
+@claiming("transports_weights", True)
+def test_credits_know_the_weights_downstream(rule):
+    model, (x, y) = network(), batch()
+    feedback = feedback_of(rule, model)
+    before = run(model, rule, x, y)
+    credit = rule.credit(before, feedback)
+    perturbed_after(model, 0)
+    same_error = dataclasses.replace(run(model, rule, x, y), error=before.error)
+    changed = rule.credit(same_error, feedback)
+    assert not any(torch.allclose(a, b) for a, b in zip(changed, credit, strict=True))
+
+
+@every_rule
+def test_labels_are_used_as_claimed(rule):
+    model, (x, y) = network(), batch()
+    feedback = feedback_of(rule, model)
+    credit = rule.credit(run(model, rule, x, y), feedback)
+    other = rule.credit(run(model, rule, x, (y + 1) % CLASSES), feedback)
+    changed = [not torch.equal(a, b) for a, b in zip(credit, other, strict=True)]
+    assert all(changed) if rule.claims.uses_labels else not any(changed)
+
+
+def with_error(trace: Trace, error: Tensor) -> Trace:
+    """`trace` with another error, and nothing else in it that could tell the old one."""
+    nothing = torch.full_like(trace.logits, torch.nan)
+    return dataclasses.replace(trace, error=error, logits=nothing, loss=nothing[:, 0])
+
+
+@claiming("gaussian_in_error")
+def test_credits_are_linear_in_the_error_and_know_nothing_else(rule):
+    model, (x, y) = network(), batch()
+    trace, feedback = run(model, rule, x, y), feedback_of(rule, model)
+    draw = generator(1, "errors")
+    e1, e2 = torch.randn(2, SAMPLES, CLASSES, generator=draw)
+
+    def credit(error: Tensor) -> list[Tensor]:
+        return rule.credit(with_error(trace, error), feedback)
+
+    both = credit(2 * e1 - 3 * e2)
+    for a, a1, a2 in zip(both, credit(e1), credit(e2), strict=True):
+        torch.testing.assert_close(a, 2 * a1 - 3 * a2, rtol=1e-4, atol=1e-5)
+        assert a.abs().max() > 0.1
+    doubled = dataclasses.replace(trace, states=tuple(2 * h for h in trace.states))
+    for a, b in zip(
+        rule.credit(doubled, feedback), rule.credit(trace, feedback), strict=True
+    ):
+        assert torch.equal(a, b)
+
+
+@claiming("gaussian_in_error")
+def test_the_closed_form_null_is_that_of_freshly_drawn_feedback(rule):
+    """1,500 draws: the std of the batch-mean cosine to 4 of its own standard errors."""
+    draws, model, (x, y) = 1_500, network(), batch(24)
+
+    def forward(module: Staged, x: Tensor, y: Tensor):
+        trace = module.run(x, y, local=False)
+        return trace.states, trace.loss
+
+    exact = reference(forward, model, x, y).exact  # pyright: ignore[reportArgumentType]
+    trace, stream = run(model, rule, x, y), generator(3, "feedback")
+    means = []
+    for _ in range(draws):
+        credits = rule.credit(trace, rule.init(model, stream))
+        pairs = zip(credits, exact, strict=True)
+        means.append(torch.stack([F.cosine_similarity(a.double(), g).mean() for a, g in pairs]))
+    drawn = torch.stack(means)
+    for state, g in enumerate(exact):
+        null = gaussian_feedback_null(g, trace.error)
+        assert drawn[:, state].std().item() == pytest.approx(null.std, rel=4 / (2 * draws) ** 0.5)
+        assert abs(drawn[:, state].mean().item()) < 4 * null.std / draws**0.5
+    # One matrix per state: readings of different states are independent under the null.
+    beside = torch.corrcoef(drawn.T) - torch.eye(DEPTH + 1)
+    assert beside.abs().max() < 4.5 / draws**0.5
+
+
+def literal_gradients(model: Staged, x: Tensor, y: Tensor) -> list[Tensor]:
+    """∂ℓ_n/∂h_l by one backward pass per sample and state, from the modules alone."""
+    rows = []
+    for n in range(len(x)):
+        h = model.stem(x[n : n + 1])
+        states = [h]
+        for block in model.blocks:
+            h = h + block(h) if model.residual else block(h)
+            states.append(h)
+        loss = F.cross_entropy(model.head(h), y[n : n + 1])
+        rows.append(torch.autograd.grad(loss, states))
+    return [torch.cat(parts) for parts in zip(*rows, strict=True)]
+
+
+@claiming("end_to_end")
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("norm", [True, False])
+def test_the_credit_of_an_end_to_end_rule_is_the_gradient(rule, residual, norm):
+    model, (x, y) = network(residual=residual, norm=norm).double(), batch()
+    trace = run(model, rule, x.double(), y)
+    credits = rule.credit(trace, feedback_of(rule, model))
+    for a, g in zip(credits, literal_gradients(model, x.double(), y), strict=True):
+        torch.testing.assert_close(a, g, rtol=1e-12, atol=1e-14)
+    trace.loss.sum().backward()  # the graph is still there
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@every_rule
+def test_only_the_gradient_itself_claims_to_replace_no_transpose(rule):
+    assert (rule.claims.granularity == "none") <= rule.claims.transports_weights
+    assert rule.claims.end_to_end <= (rule.claims.granularity == "none")
+
+
+# --- training ------------------------------------------------------------------------------
+
+
+@every_rule
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("norm", [True, False])
+@pytest.mark.parametrize("credit_at", ["input", "output"])
+def test_it_trains_three_steps(rule, residual, norm, credit_at):
+    model, (x, y) = network(residual=residual, norm=norm), batch()
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    feedback = feedback_of(rule, model)
+    optimizer = AdamW(dict(model.named_parameters()), weight_decay=0)
+    how = {"learning_rate": 1e-3, "penalty": 0.01, "credit_at": credit_at}
+    for _ in range(3):
+        trace = step(model, rule, feedback, optimizer, x, y, **how)
+        assert trace.loss.isfinite().all()
+    for name, p in model.named_parameters():
+        assert p.isfinite().all(), name
+        assert not torch.equal(p, before[name]), name
+
+
+# --- what is known of single rules ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.25, 3.0])
+def test_dfa_feedback_has_the_moments_of_its_normal_distribution(scale):
+    """Entries N(0, scale²/C): mean, variance and kurtosis to 5 standard errors."""
+    rule, model = DFA(scale=scale), network(width=2_000)
+    feedback = feedback_of(rule, model)
+    assert feedback.keys() == {f"B{l}" for l in range(DEPTH + 1)}
+    for B in feedback.values():
+        assert B.shape == (2_000, CLASSES)
+        z = (B.double() / (scale / CLASSES**0.5)).flatten()
+        error = len(z) ** -0.5
+        assert abs(z.mean().item()) < 5 * error
+        assert abs(z.var().item() - 1) < 5 * 2**0.5 * error
+        assert abs(z.pow(4).mean().item() - 3) < 5 * 96**0.5 * error
+    stacked = torch.stack([B.flatten() for B in feedback.values()])
+    assert (torch.corrcoef(stacked) - torch.eye(DEPTH + 1)).abs().max() < 5 * 10_000**-0.5
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_dfa_refuses_a_scale_that_is_no_scale(scale):
+    with pytest.raises(InputError, match="'scale' of rule 'dfa'"):
+        spec.build(RULES, {"name": "dfa", "scale": scale})
+
+
+def test_dfa_equals_bp_where_it_says_so():
+    """With B_l the transposed Jacobian of the logits at h_l, sample by sample."""
+    model, (x, y) = network().double(), batch(3)
+    x = x.double()
+    for n, gradients in enumerate(zip(*literal_gradients(model, x, y), strict=True)):
+        trace = run(model, DFA(), x[n : n + 1], y[n : n + 1])
+        feedback = {
+            f"B{l}": torch.autograd.functional.jacobian(
+                lambda h, l=l: model.resume(l, h[None])[0], trace.states[l].detach()[0]
+            ).T
+            for l in range(DEPTH + 1)
+        }
+        for a, g in zip(DFA().credit(trace, feedback), gradients, strict=True):
+            torch.testing.assert_close(a[0], g, rtol=1e-10, atol=1e-12)
+
+
+def test_missing_feedback_is_an_error_and_never_replaced():
+    model, (x, y) = network(), batch()
+    feedback = feedback_of(DFA(), model)
+    del feedback["B1"]
+    with pytest.raises(KeyError, match="B1"):
+        DFA().credit(run(model, DFA(), x, y), feedback)

@@ -1,0 +1,49 @@
+"""Small trials that train in well under a second."""
+
+from pathlib import Path
+
+from faeval.core.trial import Recipe, Trial
+from faeval.study.plan import StudyConfig, plan
+
+MODEL = {"name": "resmlp", "width": 8, "depth": 2}
+
+
+def config(**keys) -> StudyConfig:
+    small = {
+        "data": "digits", "model": MODEL, "rules": ["bp", "dfa"], "penalties": [0.0],
+        "seeds": [1], "epochs": 2,
+    }  # fmt: skip
+    return StudyConfig.parse(small | keys)
+
+
+def trials(**keys) -> list[Trial]:
+    return plan(config(**keys)).trials
+
+
+def unruly_trial(what: str, notes: Path, seed: int = 1) -> Trial:
+    (model,) = {str(t.model): t.model for t in trials()}.values()
+    return Trial(
+        data="digits",
+        model=model,
+        rule={"name": "unruly", "scale": 1.0, "what": what, "notes": str(notes)},
+        trainable_blocks=2,
+        recipe=Recipe(epochs=1),
+        seed=seed,
+    )
+
+
+def checkpoints(out: Path) -> dict[str, bytes]:
+    """Checkpoint bytes by trial id."""
+    return {
+        path.parent.name: path.read_bytes()
+        for path in (out / "trials").glob("*/checkpoint.safetensors")
+    }
+
+
+def everything(out: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below `out`, its time of change and its bytes."""
+    return {
+        str(path.relative_to(out)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in out.rglob("*")
+        if path.is_file()
+    }

@@ -1,0 +1,178 @@
+"""Reading a trained network: the numbers of the record again, and nothing changed by it."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from toys import CLASSES, fresh_state, run, stop_at, toy, toy_trial
+
+from faeval.core.random import generator
+from faeval.data import Batches
+from faeval.models import Staged
+from faeval.rules import BP, DFA
+from faeval.train.loop import train_epoch
+from faeval.train.read import read, reading_batch
+from faeval.train.trial import read_trial
+
+
+@pytest.mark.parametrize("rule", ["bp", "dfa"])
+@pytest.mark.parametrize("credit_at", ["input", "output"])
+@pytest.mark.parametrize("trainable", [0, 2])
+def test_a_saved_trial_reads_as_its_record(rule, credit_at, trainable, tmp_path):
+    trial = toy_trial(rule, credit_at=credit_at, trainable_blocks=trainable)
+    record = run(trial, tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    found, layers, accuracy = read_trial(tmp_path, data_dir=None, device="cpu")
+    assert found == trial
+    assert layers == record.layers
+    assert accuracy == record.accuracy
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_an_interrupted_trial_can_be_read(tmp_path):
+    run(toy_trial(), tmp_path, stop=stop_at(1))
+    _, layers, _ = read_trial(tmp_path, data_dir=None, device="cpu")
+    assert all(r.cosine_mean is not None for r in layers)
+
+
+class Noisy(nn.Module):
+    """A block with everything that a reading could disturb: buffers, chance, modes."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.norm = nn.BatchNorm1d(width)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return self.drop(self.norm(self.linear(h)))
+
+
+def noisy_model() -> Staged:
+    torch.manual_seed(0)
+    return Staged(
+        nn.Sequential(nn.Flatten(), nn.Linear(32, 6)), [Noisy(6), Noisy(6)], nn.Linear(6, CLASSES),
+        state_shapes=[(6,)] * 3, classes=CLASSES,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", [BP(), DFA()], ids=["bp", "dfa"])
+@pytest.mark.parametrize("mixed", [False, True], ids=["training", "mixed-modes"])
+def test_reading_leaves_the_model_as_it_was(rule, mixed):
+    model = noisy_model().train()
+    if mixed:
+        model.blocks[0].eval()
+        model.blocks[1].drop.eval()
+    model.freeze_blocks(1)
+    for p in model.parameters():
+        p.grad = torch.full_like(p, 3)
+    weights = copy.deepcopy(model.state_dict())
+    modes = {name: m.training for name, m in model.named_modules()}
+    needs = {name: p.requires_grad for name, p in model.named_parameters()}
+    feedback = rule.init(model, generator(0, "feedback"))
+    kept = {name: b.clone() for name, b in feedback.items()}
+    x, y = reading_batch(Batches(toy(), toy().test), 6)
+    inputs, chance = x.clone(), torch.get_rng_state()
+
+    first = read(model, rule, feedback, x, y, "output")
+    assert read(model, rule, feedback, x, y, "output") == first
+
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert torch.equal(x, inputs)
+    assert all(torch.equal(v, weights[k]) for k, v in model.state_dict().items())
+    assert all(torch.equal(b, kept[k]) for k, b in feedback.items())
+    assert all((p.grad == 3).all() for p in model.parameters())
+    assert {name: p.requires_grad for name, p in model.named_parameters()} == needs
+    assert {name: m.training for name, m in model.named_modules()} == modes
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_reading_does_not_disturb_training():
+    trial, batches = toy_trial(), Batches(toy(), toy().train)
+    disturbed, plain = fresh_state(trial), fresh_state(trial)
+    x, y = reading_batch(Batches(toy(), toy().test), 6)
+    for _ in range(3):
+        read(disturbed.model, disturbed.rule, disturbed.feedback, x, y, "output")
+        for state in (disturbed, plain):
+            train_epoch(state, trial, batches)
+    pairs = zip(disturbed.model.parameters(), plain.model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("credit_at", ["input", "output"])
+@pytest.mark.parametrize("trainable", [0, 2])
+def test_backpropagation_reads_one_at_every_state(credit_at, trainable):
+    """Its credit is the gradient, wherever the recipe has a local rule use its credits."""
+    trial = toy_trial("bp", credit_at=credit_at, trainable_blocks=trainable)
+    state = fresh_state(trial)
+    train_epoch(state, trial, Batches(toy(), toy().train))
+    x, y = reading_batch(Batches(toy(), toy().test), 11)
+    for r in read(state.model, state.rule, state.feedback, x, y, credit_at):
+        assert r.cosine_mean == pytest.approx(1, abs=1e-6), r.state
+        assert r.credit_norm == pytest.approx(r.reference_norm, rel=1e-5)
+        assert r.null_std is None
+
+
+@pytest.mark.parametrize("credit_at", ["input", "output"])
+def test_readings_equal_a_loop_over_samples(credit_at):
+    """Cosines and norms of DFA, from float64 autograd, one sample at a time."""
+    trial = toy_trial()
+    state = fresh_state(trial)
+    train_epoch(state, trial, Batches(toy(), toy().train))
+    x, y = reading_batch(Batches(toy(), toy().test), 5)
+    readings = read(state.model, state.rule, state.feedback, x, y, credit_at)
+    exact = copy.deepcopy(state.model).double()
+    rows = []
+    for sample, label in zip(x.double(), y, strict=True):
+        h = exact.stem(sample[None])
+        states = [h]
+        for block in exact.blocks:
+            h = h + block(h)
+            states.append(h)
+        logits = exact.head(h)
+        g = torch.autograd.grad(F.cross_entropy(logits, label[None]), states)
+        e = logits.detach()[0].softmax(0) - F.one_hot(label, CLASSES)
+        used = [0, 1, 1] if credit_at == "input" else [0, 1, 2]
+        a = [state.feedback[f"B{l}"].double() @ e for l in used]
+        rows.append(
+            [
+                [float(u @ v[0] / (u.norm() * v.norm())), float(v.norm()), float(u.norm())]
+                for u, v in zip(a, g, strict=True)
+            ]
+            + [[float(s.norm()) for s in states]]
+        )
+    for l, r in enumerate(readings):
+        cosines, references, credits = zip(*(row[l] for row in rows), strict=True)
+        assert r.state == l
+        assert r.samples == 5
+        assert r.undefined == 0
+        assert r.cosine_mean == pytest.approx(sum(cosines) / 5, abs=1e-5)
+        assert r.reference_norm == pytest.approx(sum(references) / 5, rel=1e-5)
+        assert r.reference_norm_mean_loss == pytest.approx(r.reference_norm / 5)
+        assert r.credit_norm == pytest.approx(sum(credits) / 5, rel=1e-5)
+        assert r.state_norm == pytest.approx(sum(row[-1][l] for row in rows) / 5, rel=1e-5)
+        assert r.reference_relative_error < 1e-5
+        assert r.null_std > 0
+
+
+def test_every_trial_is_read_on_the_same_random_images():
+    test = Batches(toy(), toy().test)
+    x, y = reading_batch(test, 4)
+    again, _ = reading_batch(test, 4)
+    assert torch.equal(x, again)
+    more, labels = reading_batch(test, 1000)
+    assert len(more) == 11
+    assert torch.equal(more[:4], x)
+    assert torch.equal(labels[:4], y)
+    assert not torch.equal(more, test.take(torch.arange(11))[0])
+    assert torch.equal(labels.sort().values, toy().test.y.sort().values)
+
+
+def test_readings_are_plain_numbers(tmp_path):
+    for reading in run(toy_trial(), tmp_path).layers:
+        for name, value in dataclasses.asdict(reading).items():
+            values = value if isinstance(value, tuple) else (value,)
+            assert all(v is None or type(v) in (int, float) for v in values), name
