@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from faeval.records.schema import TrialRecord
     from faeval.rules import BP, DFA, RULES, Claims, Rule
     from faeval.stats import Interval, Null
+    from faeval.verdict.finding import Finding
     from faeval.verdict.judge import Judgement, Verdict, judge_all
-    from faeval.verdict.method import Finding, Method, Run, Thresholds
+    from faeval.verdict.method import Method, Run, Thresholds
 
 # Where each public name lives. Resolved on first use: importing torch takes over a second,
 # and `faeval --help` must not.
@@ -32,7 +33,8 @@ _HOME = {
     **dict.fromkeys(("BP", "DFA", "RULES", "Claims", "Rule"), "faeval.rules"),
     **dict.fromkeys(("Interval", "Null"), "faeval.stats"),
     **dict.fromkeys(("Judgement", "Verdict", "judge_all"), "faeval.verdict.judge"),
-    **dict.fromkeys(("Finding", "Method", "Run", "Thresholds"), "faeval.verdict.method"),
+    "Finding": "faeval.verdict.finding",
+    **dict.fromkeys(("Method", "Run", "Thresholds"), "faeval.verdict.method"),
 }
 
 __all__ = [

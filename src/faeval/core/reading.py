@@ -29,8 +29,9 @@ class PrecisionReading:
     underflow             elements that vanished
     samples_lost          samples whose whole gradient vanished or overflowed
     cosine                mean cosine of the credit with this gradient
-    conclusion_changes    whether that differs from the float64 cosine by more than 0.01,
-                          or more than 1 % of the samples are lost
+    cosine_reference      that with the float64 gradient, over the same samples
+    conclusion_changes    whether the two differ by more than 0.01, or more than 1 % of the
+                          samples are lost
     """
 
     dtype: str
@@ -40,6 +41,7 @@ class PrecisionReading:
     underflow: int
     samples_lost: int
     cosine: float | None
+    cosine_reference: float | None
     conclusion_changes: bool | None
 
 

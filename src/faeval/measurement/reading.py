@@ -98,6 +98,7 @@ def read_precision(
         underflow=p.underflow,
         samples_lost=p.samples_lost,
         cosine=None if p.cosine_working is None else number(p.cosine_working),
+        cosine_reference=None if p.cosine_reference is None else number(p.cosine_reference),
         conclusion_changes=p.conclusion_changes,
     )
 

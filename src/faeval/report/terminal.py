@@ -10,8 +10,8 @@ from rich.text import Text
 from faeval.report.view import MethodRow, StateRow, method_rows, state_rows
 from faeval.stats.intervals import Interval
 from faeval.verdict.contrast import Contrast
+from faeval.verdict.finding import Finding
 from faeval.verdict.judge import Judgement
-from faeval.verdict.method import Finding
 
 PLAIN_WIDTH = 100
 _STYLE = {"trust": "bold green", "caution": "bold yellow", "refuse": "bold red"}
@@ -107,11 +107,16 @@ def _show_methods(out: Console, rows: Sequence[MethodRow], level: float) -> None
 
 
 def _show_finding(out: Console, finding: Finding) -> None:
+    """What passed says why in short; what passed without a number compared is left out."""
+    if finding.status == "pass" and finding.value is None:
+        return
     mark, style = _MARK[finding.status]
-    line = Text.assemble(
-        (f"{mark} {finding.check}", style), f": {finding.evidence}. {finding.consequence}"
-    )
-    out.print(Padding(line, (0, 0, 0, 2)))
+    if finding.severity == "note" and finding.status != "pass":
+        mark, style = "·", "dim"
+    text = f": {finding.evidence}."
+    if finding.status != "pass":
+        text += f" {finding.consequence}"
+    out.print(Padding(Text.assemble((f"{mark} {finding.check}", style), text), (0, 0, 0, 2)))
 
 
 def _show_contrasts(out: Console, contrasts: Sequence[Contrast]) -> None:

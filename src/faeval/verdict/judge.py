@@ -6,7 +6,8 @@ from typing import Literal
 
 from faeval.verdict.checks import CHECKS
 from faeval.verdict.contrast import Contrast, penalty_contrasts
-from faeval.verdict.method import Finding, Method, Thresholds
+from faeval.verdict.finding import Finding
+from faeval.verdict.method import Method, Thresholds
 
 Level = Literal["trust", "caution", "refuse"]
 
@@ -54,7 +55,8 @@ def judge(findings: Sequence[Finding]) -> Verdict:
     """The verdict on one method from all of its findings.
 
     A flag counts with its severity; an unmeasured check counts as caution, whatever it would
-    have meant. `reasons` names the checks behind the verdict, none for `trust`.
+    have meant; a note never counts. `reasons` names the checks behind the verdict, none for
+    `trust`.
     """
     weights = {f.check: _weight(f) for f in findings}
     worst = _ORDER[max(_ORDER.index(weight) for weight in weights.values())]
@@ -68,6 +70,6 @@ _ORDER: tuple[Level, ...] = ("trust", "caution", "refuse")
 
 
 def _weight(finding: Finding) -> Level:
-    if finding.status == "pass":
+    if finding.status == "pass" or finding.severity == "note":
         return "trust"
     return "caution" if finding.status == "unmeasured" else finding.severity

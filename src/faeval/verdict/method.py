@@ -1,8 +1,8 @@
 """What is judged: one method, its runs over seeds, and their controls."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -51,10 +51,14 @@ class Thresholds(BaseModel):
     there is one.
 
     growth           ‖h_{l+1}‖/‖h_l‖ above this flags (published: 50)
-    reference_error  relative error of the float32 gradient above this flags (ours)
+    reference_error  relative error of the working-precision gradient above this flags (ours)
     undefined        fraction of samples without a defined cosine above this flags (ours)
     reference_floor  ‖g_L‖ of the mean loss below this was called invalid (published: 1e-7);
                      it moves with the batch size, so it is reported and never decides
+    drift            coherence ‖E g‖²/E‖g‖² above this flags: more of the gradient is common
+                     to all samples than not (published: batch cosines "near 1")
+    mean_share       share of one state in the sum of |cosine| above this flags (ours)
+    construction     cosine above 1 − this in 95 % of samples is the reference itself (ours)
     depth_gain       accuracy above frozen blocks must reach this (published: 0.02)
     level            confidence level of intervals; 1 − level is that of the tests (ours)
     """
@@ -65,29 +69,11 @@ class Thresholds(BaseModel):
     reference_error: Positive = 1e-3
     undefined: Annotated[float, Field(ge=0, le=1)] = 0.01
     reference_floor: Positive = 1e-7
+    drift: Annotated[float, Field(gt=0, le=1)] = 0.5
+    mean_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    construction: Annotated[float, Field(gt=0, lt=1)] = 1e-6
     depth_gain: Annotated[float, Field(ge=0, le=1)] = 0.02
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The outcome of one check on one method.
-
-    `severity` is what the finding makes of the verdict unless it passes; `value` and
-    `threshold` are the numbers compared, in the same unit.
-    """
-
-    method: str
-    check: str
-    status: Literal["pass", "flag", "unmeasured"]
-    severity: Literal["caution", "refuse"]
-    value: float | None
-    threshold: float | None
-    evidence: str
-    consequence: str
-
-
-Check = Callable[[Method, Thresholds], Finding]
 
 
 def layers_of(method: Method) -> Iterator[tuple[Run, Reading]]:
@@ -95,3 +81,8 @@ def layers_of(method: Method) -> Iterator[tuple[Run, Reading]]:
     for run in method.completed:
         for reading in run.layers:
             yield run, reading
+
+
+def states_of(method: Method) -> list[tuple[Reading, ...]]:
+    """For each state, its readings over the completed runs."""
+    return list(zip(*(run.layers for run in method.completed), strict=True))

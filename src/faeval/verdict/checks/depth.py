@@ -1,0 +1,45 @@
+"""Does depth help? Accuracy against the same network with frozen blocks."""
+
+from faeval.stats import Interval, paired_t
+from faeval.verdict.finding import Finding, Reporter, points
+from faeval.verdict.method import Method, Thresholds
+
+
+def depth_utility(method: Method, thresholds: Thresholds) -> Finding:
+    """Accuracy over that of the frozen-blocks control of the same seed, paired
+    (arXiv 2606.21126, check d); with several seeds the Student-t interval must clear the
+    limit too."""
+    paired = [
+        (run.accuracy, run.control)
+        for run in method.completed
+        if run.accuracy is not None and run.control is not None
+    ]
+    if not paired or len(paired) < len(method.completed):
+        return Reporter(method, "depth utility", "refuse").unmeasured(
+            "some seed has no completed frozen-blocks control"
+        )
+    gain = paired_t(*zip(*paired, strict=True), population="seeds", level=thresholds.level)
+    reached = gain.estimate >= thresholds.depth_gain
+    # A gain that is there but not sure needs seeds; one that is not there refutes the claim.
+    report = Reporter(method, "depth utility", "caution" if reached else "refuse")
+    harm = gain.estimate <= -thresholds.depth_gain
+    return report.at_least(
+        gain.estimate,
+        thresholds.depth_gain,
+        f"{points(gain.estimate)} over frozen blocks ({_spread(gain)}; limit "
+        f"{points(thresholds.depth_gain)})",
+        "The trained blocks earn their keep.",
+        "The gain may be chance: its interval reaches below the limit. Add seeds."
+        if reached
+        else "Training the blocks does harm: the network is better with random ones."
+        if harm
+        else "Training the blocks gains nothing worth the name over random ones: the accuracy "
+        "is that of stem and head.",
+        also=gain.low is None or gain.low >= thresholds.depth_gain,
+    )
+
+
+def _spread(gain: Interval) -> str:
+    if gain.low is None or gain.high is None:
+        return "one seed, no interval"
+    return f"{gain.level:.0%} over {gain.n} seeds {points(gain.low)} to {points(gain.high)}"

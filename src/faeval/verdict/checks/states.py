@@ -1,0 +1,44 @@
+"""Checks on the states: did they stay finite, and on one scale?"""
+
+from faeval.verdict.finding import Finding, Reporter, times
+from faeval.verdict.method import Method, Thresholds
+
+
+def convergence(method: Method, thresholds: Thresholds) -> Finding:
+    """Every seed ended with finite numbers."""
+    diverged = [f"seed {run.seed} ({run.divergence})" for run in method.runs if run.divergence]
+    return Reporter(method, "convergence", "refuse").at_most(
+        len(diverged),
+        0,
+        f"diverged: {', '.join(diverged)}" if diverged else "every run ended with finite numbers",
+        "No seed is missing from the averages.",
+        "What remains is a selection of the seeds that survived.",
+    )
+
+
+def scale_stability(method: Method, thresholds: Thresholds) -> Finding:
+    """max_l ‖h_{l+1}‖/‖h_l‖ over blocks and seeds (arXiv 2606.21126, check a)."""
+    report = Reporter(method, "scale stability", "caution")
+    ratios = [
+        (after.state_norm / before.state_norm, after.state, run.seed)
+        for run in method.completed
+        for before, after in zip(run.layers, run.layers[1:], strict=False)
+        if after.state_norm is not None and before.state_norm
+    ]
+    if not ratios:
+        return report.unmeasured("no two neighbouring states with a finite norm")
+    growth, state, seed = max(ratios)
+    whole = max(
+        (run.layers[-1].state_norm or 0.0) / run.layers[0].state_norm
+        for run in method.completed
+        if run.layers[0].state_norm
+    )
+    return report.at_most(
+        growth,
+        thresholds.growth,
+        f"‖h‖ grows at most {times(growth)} per block (into h{state}, seed {seed}; limit "
+        f"{thresholds.growth:g}×), {times(whole)} from first to last state",
+        "The states stay on one scale.",
+        "One block outgrows all before it: later blocks add little to what they get, and the "
+        "gradient behind a terminal LayerNorm shrinks by as much.",
+    )

@@ -1,0 +1,121 @@
+"""The outcome of a check, and how one is written down."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from faeval.verdict.method import Method, Thresholds
+
+Status = Literal["pass", "flag", "unmeasured"]
+Severity = Literal["note", "caution", "refuse"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check on one method.
+
+    `severity` is what the finding makes of the verdict unless it passes; a note never decides.
+    `value` and `threshold` are the numbers compared, in one unit; `margin` is the room left
+    between them, negative where the check flags.
+    """
+
+    method: str
+    check: str
+    status: Status
+    severity: Severity
+    value: float | None
+    threshold: float | None
+    margin: float | None
+    evidence: str
+    consequence: str
+
+    @property
+    def sentence(self) -> str:
+        """The finding as a sentence to paste."""
+        return f"{self.method}, {self.check} ({self.status}): {self.evidence}. {self.consequence}"
+
+
+Check = Callable[[Method, Thresholds], Finding]
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Writes the finding of one check on one method."""
+
+    method: Method
+    check: str
+    severity: Severity
+
+    def unmeasured(self, why: str) -> Finding:
+        """The check could not be made."""
+        return self._finding(
+            "unmeasured", None, None, None, why, "Not measured: nothing follows from it."
+        )
+
+    def at_most(
+        self, value: float, limit: float, evidence: str, good: str, bad: str, *, also: bool = True
+    ) -> Finding:
+        """Passes where value ≤ limit, `also` permitting."""
+        passed = value <= limit and also
+        return self._finding(
+            "pass" if passed else "flag",
+            value,
+            limit,
+            limit - value,
+            evidence,
+            good if passed else bad,
+        )
+
+    def at_least(
+        self, value: float, limit: float, evidence: str, good: str, bad: str, *, also: bool = True
+    ) -> Finding:
+        """Passes where value ≥ limit, `also` permitting."""
+        passed = value >= limit and also
+        return self._finding(
+            "pass" if passed else "flag",
+            value,
+            limit,
+            value - limit,
+            evidence,
+            good if passed else bad,
+        )
+
+    def settled(self, evidence: str, consequence: str) -> Finding:
+        """Passes for a reason that is no number."""
+        return self._finding("pass", None, None, None, evidence, consequence)
+
+    def _finding(
+        self,
+        status: Status,
+        value: float | None,
+        threshold: float | None,
+        margin: float | None,
+        evidence: str,
+        consequence: str,
+    ) -> Finding:
+        return Finding(
+            self.method.name,
+            self.check,
+            status,
+            self.severity,
+            value,
+            threshold,
+            margin,
+            evidence,
+            consequence,
+        )
+
+
+def places(states: list[int]) -> str:
+    """States by name: `h1, h3`."""
+    return ", ".join(f"h{state}" for state in states)
+
+
+def times(ratio: float) -> str:
+    """A ratio: `3.2×`, `1.5e+06×`."""
+    return f"{ratio:.3g}×" if ratio < 1e4 else f"{ratio:.1e}×"
+
+
+def points(fraction: float) -> str:
+    """A difference of accuracies: `+2.0 pp`."""
+    return f"{100 * fraction:+.1f} pp"
