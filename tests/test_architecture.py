@@ -16,13 +16,14 @@ ALLOWED = {
     "models": {"core"},
     "rules": {"core", "models"},
     "stats": {"core"},
-    "measure": {"core", "stats"},
+    "measurement": {"core", "stats"},
     "data": {"core"},
     "records": {"core"},
     "verdict": {"core", "stats"},
-    "train": {"core", "models", "rules", "data", "measure", "records"},
+    "train": {"core", "models", "rules", "data", "measurement", "records"},
     "study": {"core", "models", "rules", "data", "train", "records", "verdict"},
     "report": {"core", "verdict", "records", "stats"},
+    "probe": {"core", "measurement", "stats", "verdict", "report"},
 }
 ANYTHING = {"cli", ""}  # the command line and the public list know everybody, nobody knows them
 OPEN_TO_ALL = {"_version"}

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,10 +60,11 @@ class Call:
         threads = torch.get_num_threads()
         self.monkeypatch.setattr(sys, "argv", ["faeval", *map(str, args)])
         self.capfd.readouterr()
-        try:
+        with warnings.catch_warnings():
+            # Under pytest cyclopts warns of reading sys.argv, which is the point here.
+            warnings.filterwarnings("ignore", "Cyclopts application invoked without tokens")
             with pytest.raises(SystemExit) as caught:
                 main()
-        finally:
-            torch.set_num_threads(threads)
+        torch.set_num_threads(threads)
         captured = self.capfd.readouterr()
         return Result(caught.value.code, captured.out, captured.err)

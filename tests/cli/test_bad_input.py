@@ -3,6 +3,7 @@
 import hashlib
 import json
 import struct
+from importlib import import_module
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,9 +34,15 @@ def files(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch) -> None:
-    """Default folders and caches of each test's own."""
+    """Default folders and caches of each test's own, and no training in this process."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FAEVAL_CACHE", str(tmp_path / "cache"))
+
+    def never(*args, **options):
+        raise AssertionError("this input was trained on")
+
+    # By import: as an attribute of `faeval.cli`, `audit` may be the command.
+    monkeypatch.setattr(import_module("faeval.cli.audit"), "execute", never)
 
 
 # --- flags -----------------------------------------------------------------------------
@@ -65,8 +72,9 @@ FLAGS = [
     (["--workers", "0"], ["workers", "0"]),
     (["--workers", "-1"], ["workers", "-1"]),
     (["--device", "tpu"], ["device", "tpu", "cpu"]),
-    (["--data", "cifar10", "--data-dir", "nowhere"], ["'nowhere'", "--data-dir"]),
+    (["--data", "cifar10", "--data-dir", "nowhere"], ["nowhere'", "--data-dir"]),
     (["--data-dir"], ["--data-dir"]),
+    (["--fail-on", "trust"], ["'trust'", "caution, refuse"]),
     (["one.yaml", "two.yaml"], ["two.yaml"]),
     (["missing.yaml"], ["missing.yaml", "No such file"]),
     (["."], ["."]),
@@ -282,7 +290,7 @@ def test_a_checkpoint_of_another_depth_names_its_leaf(call: Call, trial):
 def test_a_checkpoint_with_a_leaf_too_many(call: Call, trial):
     model = json.loads((trial / "trial.json").read_text())["model"]
     edit_trial(trial, model=model | {"depth": 1}, trainable_blocks=1)
-    refused(call, trial, "surplus leaf", ".1.")
+    refused(call, trial, "surplus leaf")
 
 
 def test_a_checkpoint_without_feedback_is_refused(call: Call, trial):

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,20 @@ def test_thresholds_judge_again_without_training(call: Call, finished, tmp_path)
     assert {v["verdict"] for v in strict["verdicts"]} == {"refuse"}
 
 
+@pytest.mark.parametrize(("fail_on", "code"), [(None, 0), ("caution", 4), ("refuse", 4)])
+def test_a_bad_verdict_is_an_exit_code_where_it_is_asked_for(
+    call: Call, finished, tmp_path, fail_on, code
+):
+    """Nobody gains a hundred points over frozen blocks: everything is refused."""
+    out, _ = finished
+    study = tmp_path / "study.yaml"
+    study.write_text(SMALL + "thresholds: {depth_gain: 1.0}\n")
+    flags = [] if fail_on is None else ["--fail-on", fail_on]
+    result = call("audit", study, "--out", out, "--json", *flags)
+    assert {v["verdict"] for v in json.loads(result.out)["verdicts"]} == {"refuse"}
+    assert result.code == code
+
+
 class AskedError(Exception):
     """Raised in place of training, with what would be trained."""
 
@@ -159,16 +174,11 @@ def asked(call: Call, monkeypatch):
     def stop(trials, out, **options):
         raise AskedError(list(trials), out, options)
 
-    monkeypatch.setattr("faeval.cli.audit.execute", stop)
+    monkeypatch.setattr(import_module("faeval.cli.audit"), "execute", stop)
 
     def ask(*args):
-        import sys
-
-        from faeval.cli import main
-
-        monkeypatch.setattr(sys, "argv", ["faeval", "audit", *map(str, args)])
         with pytest.raises(AskedError) as caught:
-            main()
+            call("audit", *args)
         return caught.value.args
 
     return ask

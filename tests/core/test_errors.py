@@ -26,12 +26,12 @@ def test_it_survives_the_way_home_from_a_worker(protocol):
 
 
 def test_a_subclass_survives_as_itself():
-    again = pickle.loads(pickle.dumps(Special("a", "b", "c")))
-    assert type(again) is Special
+    again = pickle.loads(pickle.dumps(SpecialError("a", "b", "c")))
+    assert type(again) is SpecialError
     assert str(again) == "expected a, got b; c"
 
 
-class Special(InputError):
+class SpecialError(InputError):
     pass
 
 

@@ -172,7 +172,7 @@ def test_a_number_of_blocks_that_are_not_there_is_refused(trainable):
 
 
 def test_state_shapes_must_fit_the_blocks():
-    with pytest.raises(InputError, match="2 state shapes .* got 1"):
+    with pytest.raises(InputError, match=r"2 state shapes .* got 1"):
         Staged(nn.Identity(), [nn.Identity()], nn.Identity(), state_shapes=[(1,)], classes=1)
 
 

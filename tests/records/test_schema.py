@@ -1,7 +1,12 @@
 """Records that load again, and the log that keeps step with its checkpoint."""
 
 import dataclasses
+import functools
+import itertools
 import json
+import types
+from collections.abc import Iterator
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from pydantic import ValidationError
@@ -23,20 +28,28 @@ TRIAL = Trial(
 )
 
 
-def reading(state: int, **changes) -> Reading:
-    fields = {
-        "state": state, "samples": 9, "undefined": 0, "cosine_mean": 0.1 + 0.2,
-        "cosine_std": 0.25, "cosine_quantiles": (-0.1, 0.0, 0.1, 1 / 3, 0.9),
-        "cosine_clamped": 0.1, "reference_norm": 1e-300, "reference_norm_mean_loss": 1e-9,
-        "credit_norm": 4.5, "state_norm": 4e8, "reference_relative_error": 1.3e-7,
-        "reference_relative_error_p95": 2e-7, "null_std": 0.02, "null_p": 0.5,
-    }  # fmt: skip
-    return Reading(**(fields | changes))
+AWKWARD = (0.1 + 0.2, 1 / 3, 1e-300, 5e-324, -0.0, 1.7976931348623157e308, 4e8, -1e-9)
 
 
-UNDEFINED = {
-    f.name: None for f in dataclasses.fields(Reading) if f.name not in ("state", "samples", "undefined")
-}
+def filled(kind: Any, *, undefined: bool, numbers: Iterator[float] | None = None) -> Any:
+    """A value of the type `kind`, whatever fields it has: floats that are easily lost on the
+    way through decimals, or None wherever that is allowed."""
+    numbers = numbers or itertools.cycle(AWKWARD)
+    fill = functools.partial(filled, undefined=undefined, numbers=numbers)
+    if dataclasses.is_dataclass(kind):
+        return kind(**{name: fill(hint) for name, hint in get_type_hints(kind).items()})
+    arguments = get_args(kind)
+    if get_origin(kind) in (Union, types.UnionType):
+        return None if undefined else fill(arguments[0])
+    if get_origin(kind) is tuple:
+        return tuple(fill(k) for k in arguments if k is not ...)
+    return next(numbers) if kind is float else {int: 3, str: "λ", bool: True}[kind]
+
+
+FULL, EMPTY = (filled(Reading, undefined=undefined) for undefined in (False, True))
+FLOATS = [
+    name for name, hint in get_type_hints(Reading).items() if float in (hint, *get_args(hint))
+]
 
 
 def epoch(number: int, **changes) -> Epoch:
@@ -47,7 +60,7 @@ def epoch(number: int, **changes) -> Epoch:
 def record(**changes) -> TrialRecord:
     fields = {
         "trial": TRIAL, "status": "completed", "accuracy": 0.5,
-        "layers": [reading(0), reading(1, **UNDEFINED)], "history": [epoch(1), epoch(2)],
+        "layers": [FULL, EMPTY], "history": [epoch(1), epoch(2)],
         "data_fingerprint": "0" * 16, "device": "cpu", "versions": {"torch": "2.13"},
         "seconds": 1.0,
     }  # fmt: skip
@@ -76,9 +89,9 @@ def test_a_record_comes_back_to_the_last_bit(tmp_path, written):
 
 
 def test_what_is_undefined_is_null():
-    plain = record().model_dump(mode="json")
-    assert plain["layers"][1]["cosine_mean"] is None
-    assert plain["layers"][1]["cosine_quantiles"] is None
+    full, empty = record().model_dump(mode="json")["layers"]
+    assert all(value is not None for value in full.values())
+    assert [empty[name] for name in FLOATS] == [None] * len(FLOATS)
     assert DIVERGED.model_dump(mode="json")["divergence"] == {"epoch": 2, "layer": None}
 
 
@@ -87,16 +100,18 @@ def test_a_number_that_is_none_is_not_written(tmp_path, value):
     """Wherever it hides: the old record stays, and no half of a new one."""
     record().save(tmp_path / "record.json")
     before = (tmp_path / "record.json").read_bytes()
-    for make in (
-        lambda: record(accuracy=value),
-        lambda: record(seconds=value),
-        lambda: record(layers=[reading(0, null_p=value)]),
-        lambda: record(layers=[reading(0, cosine_quantiles=(0, 0, value, 0, 0))]),
-        lambda: record(history=[epoch(1, loss=value)]),
-        lambda: record(history=[epoch(1, state_norms=[value])]),
-    ):
-        with pytest.raises(ValueError, match="."):
-            make().save(tmp_path / "record.json")
+    assert len(FLOATS) > 8
+    hidden = [
+        {"accuracy": value},
+        {"seconds": value},
+        {"history": [epoch(1, loss=value)]},
+        {"history": [epoch(1, state_norms=[value])]},
+        *({"layers": [dataclasses.replace(FULL, **{name: value})]} for name in FLOATS),
+        {"layers": [dataclasses.replace(FULL, cosine_quantiles=(0, 0, value, 0, 0))]},
+    ]
+    for changes in hidden:
+        with pytest.raises(ValueError, match=r"."):
+            record(**changes).save(tmp_path / "record.json")
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"record.json": before}
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from faeval.core.reading import Reading
+from faeval.core.reading import DirectionReading, NullReading, Reading
 from faeval.core.trial import Recipe, Trial
 from faeval.records.schema import Divergence, TrialRecord
 from faeval.verdict.judge import Judgement, judge_all
@@ -12,25 +12,37 @@ from faeval.verdict.method import Method, Run, Thresholds
 LEVEL = Thresholds().level
 
 
+def null(std: float | None) -> NullReading:
+    return NullReading(0.0, std, None if std is None else 1e-6, "gaussian-feedback", None)
+
+
 def reading(state: int, seed: int = 0, **changes) -> Reading:
     """Numbers that differ between states and seeds in every field."""
     wave = math.sin(1 + 7 * state + 3 * seed)
+    if "null_std" in changes:
+        changes["null"] = null(changes.pop("null_std"))
     numbers = {
         "state": state,
         "samples": 360,
         "undefined": (state + seed) % 3,
+        "zero": (state + seed) % 3,
+        "non_finite": 0,
         "cosine_mean": 0.3 + 0.1 * wave,
         "cosine_std": 0.1 + 0.01 * wave,
+        "cosine_low": 0.29 + 0.1 * wave,
+        "cosine_high": 0.31 + 0.1 * wave,
         "cosine_quantiles": (0.1, 0.2, 0.3, 0.4, 0.5),
         "cosine_clamped": 0.2 + 0.1 * wave,
         "reference_norm": 10.0 ** (-3 + state * wave),
         "reference_norm_mean_loss": 1e-5,
         "credit_norm": 2.0 + wave,
         "state_norm": 10.0 ** (1 + state * abs(wave)),
+        "credit_ratio": 10.0,
+        "sensitivity": 0.1,
         "reference_relative_error": 10.0 ** (-7 + wave),
-        "reference_relative_error_p95": 1e-6,
-        "null_std": 0.03 + 0.01 * wave,
-        "null_p": 0.5,
+        "update_cosine": 0.3,
+        "null": null(0.03 + 0.01 * wave),
+        "direction": DirectionReading(0.4, 0.1, 8, 45),
     }
     return Reading(**(numbers | changes))
 

@@ -42,7 +42,9 @@ def test_state_rows_are_means_over_seeds(level):
         assert parts(row.cosine) == pytest.approx(by_hand([r.cosine_mean for r in at], level))
         assert (row.cosine.population, row.cosine.n, row.cosine.level) == ("seeds", 3, level)
         for shown, measured in PLAIN.items():
-            expected = statistics.fmean(getattr(r, measured) for r in at)
+            expected = statistics.fmean(
+                r.null.std if measured == "null_std" else getattr(r, measured) for r in at
+            )
             assert getattr(row, shown) == pytest.approx(expected), shown
         assert row.undefined == sum(r.undefined for r in at)
 
@@ -71,6 +73,11 @@ def test_a_number_missing_in_one_seed_leaves_a_blank(shown):
             assert row == replace(full, clamped=None)
         else:
             assert row == full
+
+
+def test_a_null_that_was_not_taken_leaves_a_blank():
+    rows = state_rows(Method("dfa", 0.0, (run(1), run(2, at=3, null=None))), LEVEL)
+    assert [row.null is None for row in rows] == [False, False, False, True, False, True]
 
 
 def test_a_cosine_missing_in_one_seed_leaves_no_partial_mean():

@@ -230,9 +230,7 @@ def test_credits_are_linear_in_the_error_and_know_nothing_else(rule):
         torch.testing.assert_close(a, 2 * a1 - 3 * a2, rtol=1e-4, atol=1e-5)
         assert a.abs().max() > 0.1
     doubled = dataclasses.replace(trace, states=tuple(2 * h for h in trace.states))
-    for a, b in zip(
-        rule.credit(doubled, feedback), rule.credit(trace, feedback), strict=True
-    ):
+    for a, b in zip(rule.credit(doubled, feedback), rule.credit(trace, feedback), strict=True):
         assert torch.equal(a, b)
 
 

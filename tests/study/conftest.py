@@ -1,5 +1,6 @@
 """A third-party rule that misbehaves on demand, known to the workers by its entry point."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def unruly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (site / "unruly_rule.py").write_text(RULE)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: unruly\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[faeval.rules]\nunruly = unruly_rule:Unruly\n")
-    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
     monkeypatch.syspath_prepend(str(site))
     notes = tmp_path / "notes"
     notes.mkdir()

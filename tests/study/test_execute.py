@@ -170,14 +170,6 @@ def test_workers_killed_at_work_are_survived(finished, tmp_path):
     assert workers_of_this_process() == set()
 
 
-def test_a_worker_that_dies_once_is_given_a_second_chance(unruly, tmp_path):
-    some = [unruly_trial("die once", unruly), *trials()[:1]]
-    outcome = run(some, tmp_path / "out", workers=1)
-    assert outcome.failures == {}
-    assert len(outcome.records) == 2
-    assert len(list(unruly.iterdir())) == 2
-
-
 def test_a_trial_that_kills_its_worker_fails_alone(unruly, tmp_path):
     """It takes those beside it along in the first round, and none in the second. A rule that
     raises fails with its own words; told nothing, it trains like any other."""

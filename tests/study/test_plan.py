@@ -78,7 +78,7 @@ def test_ids_are_pinned():
     assert sorted(t.id for t in trials()) == PINNED
 
 
-PINNED = ["bp-0-s1-31e56f6e", "bp-0-s1-7a52ca6f", "dfa-0-s1-054cc979", "dfa-0-s1-385c242c"]
+PINNED = ["bp-0-s1-2a61e1d6", "bp-0-s1-e4f88f66", "dfa-0-s1-35447b68", "dfa-0-s1-68aca20c"]
 
 
 def test_ids_are_the_same_in_another_process():

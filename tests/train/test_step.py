@@ -20,16 +20,19 @@ from faeval.train.step import read_credits, run, step, teach
 FEATURES, WIDTH, CLASSES, BATCH = 5, 7, 4, 6
 Pairs = list[tuple[Tensor, Tensor]]
 
+
 def cases(*, everything: bool) -> list:
     """Depth, trainable blocks, residual, terminal norm, penalty. Without `everything`, the
-    default form of the network at every block count, the others with every block trained."""
+    penalised default network at every block count, all others with every block trained."""
     found = []
     for depth, residual, norm, penalty in itertools.product(
         range(1, 7), (True, False), (True, False), (0.0, 0.01)
     ):
         form = f"{'res' if residual else 'plain'}-{'ln' if norm else 'no'}-{penalty:g}"
+        default = residual and norm
         for trainable in range(depth + 1):
-            if everything or (residual and norm) or (trainable == depth and penalty):
+            whole = trainable == depth and (default or penalty)
+            if everything or whole or (default and penalty):
                 values = (depth, trainable, residual, norm, penalty)
                 found.append(pytest.param(*values, id=f"L{depth}-k{trainable}-{form}"))
     return found
@@ -158,9 +161,7 @@ def test_the_true_gradient_as_credit_is_backpropagation(depth, trainable, residu
     )
     twin = autograd(model, objective(model, x, y, penalty))
     assert_same(local, twin, 1e-12)
-    end_to_end = taught(
-        model, lambda: teach(model.run(x, y, local=False), None, penalty=penalty)
-    )
+    end_to_end = taught(model, lambda: teach(model.run(x, y, local=False), None, penalty=penalty))
     assert_same(end_to_end, twin, 1e-12)
 
 

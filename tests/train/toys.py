@@ -1,6 +1,7 @@
 """Small trials: a data set of a few images, registered for the length of a test."""
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -53,13 +54,20 @@ def registered(registry: Registry, name: str, entry):
 RECIPE = {"epochs": 4, "batch_size": 8, "reading_images": 6}
 
 
-def toy_trial(rule: str | dict = "dfa", *, width: int = 6, model: dict | None = None, **changes) -> Trial:
+def toy_trial(
+    rule: str | dict = "dfa", model: str = "resmlp", *, width: int = 6, depth: int = 2, **changes
+) -> Trial:
     recipe = RECIPE | {k: changes.pop(k) for k in list(changes) if k in Recipe.model_fields}
-    plain = {"name": "resmlp", "width": width, "depth": 2}
+    sizes = {"width": width} if model == "resmlp" else {}
     fields = {
-        "data": NAME, "model": model or plain, "rule": {"name": rule} if isinstance(rule, str) else rule, "penalty": 0.01,
-        "trainable_blocks": 2, "recipe": Recipe(**recipe), "seed": 3,
-    }  # fmt: skip
+        "data": NAME,
+        "model": {"name": model, "depth": depth, **sizes},
+        "rule": {"name": rule} if isinstance(rule, str) else rule,
+        "penalty": 0.01,
+        "trainable_blocks": min(2, depth),
+        "recipe": Recipe(**recipe),
+        "seed": 3,
+    }
     return Trial(**(fields | changes))
 
 
@@ -124,7 +132,5 @@ def hiding(at: int):
                 nn.Sequential(nn.Flatten(), nn.Linear(32, 6)), stages, Squashed(6, classes),
                 state_shapes=[(6,)] * 3, classes=classes, residual=False,
             )  # fmt: skip
-
-    from dataclasses import dataclass
 
     return dataclass(frozen=True)(Hiding)

@@ -5,9 +5,19 @@ import statistics
 from dataclasses import replace
 
 import pytest
-from hand_made import NAMES, diverged, found, layers, method, reading, run
+from hand_made import (
+    NAMES,
+    direction,
+    diverged,
+    found,
+    layers,
+    method,
+    precision,
+    reading,
+    run,
+)
 
-from faeval.verdict.judge import examine
+from faeval.verdict.judge import examine, judge
 from faeval.verdict.method import Run, Thresholds
 
 
@@ -27,6 +37,8 @@ def test_a_healthy_method_passes_every_check_in_order():
     for finding in findings:
         assert finding.evidence
         assert finding.consequence.endswith(".")
+        assert finding.margin >= 0
+        assert finding.evidence in finding.sentence
 
 
 # --- convergence -----------------------------------------------------------------------
@@ -34,7 +46,7 @@ def test_a_healthy_method_passes_every_check_in_order():
 
 def test_convergence_names_the_seeds_that_diverged():
     finding = found(method(run(1), diverged(2), diverged(7)), "convergence")
-    assert (finding.status, finding.severity, finding.value) == ("flag", "refuse", 2.0)
+    assert (finding.status, finding.severity, finding.value) == ("flag", "refuse", 2)
     assert "seed 2 (epoch 3, h2)" in finding.evidence
     assert "seed 7 (epoch 3, h2)" in finding.evidence
     assert "seed 1 " not in finding.evidence
@@ -49,13 +61,13 @@ def test_other_checks_use_what_remains_of_the_seeds():
 
 def test_when_all_seeds_diverged_nothing_else_is_measured():
     findings = examine(method(diverged(1), diverged(2)), Thresholds())
-    assert [f.status for f in findings] == ["flag"] + ["unmeasured"] * 4
+    assert [f.status for f in findings] == ["flag"] + ["unmeasured"] * 10
     assert all(f.value is None for f in findings[1:])
 
 
 def test_a_run_without_readings_measures_nothing():
     findings = examine(method(Run(seed=1, accuracy=None)), Thresholds())
-    assert [f.status for f in findings] == ["pass"] + ["unmeasured"] * 4
+    assert [f.status for f in findings] == ["pass"] + ["unmeasured"] * 10
 
 
 # --- scale stability -------------------------------------------------------------------
@@ -82,6 +94,16 @@ def test_a_state_without_a_norm_leaves_growth_unmeasured(hidden):
     values[hidden] = None
     broken = Run(1, 0.9, norms(*values), 0.5)
     assert found(method(broken, run(2)), "scale stability").status != "pass"
+
+
+def test_growth_from_first_to_last_is_told():
+    finding = found(method(Run(4, 0.9, norms(2, 4, 4, 16), 0.5)), "scale stability")
+    assert "8× from first to last" in finding.evidence
+
+
+def test_a_stem_of_norm_zero_is_no_crash():
+    finding = found(method(Run(1, 0.9, norms(0.0, 1.0, 2.0), 0.5)), "scale stability")
+    assert finding.status != "pass"
 
 
 def test_growth_out_of_nothing_does_not_pass():
@@ -120,16 +142,153 @@ def test_one_state_without_reference_is_unmeasured():
     assert (finding.status, finding.value) == ("unmeasured", None)
 
 
-@pytest.mark.parametrize("norm", [1e-300, 9.9e-8, 1.1e-7, 1.0])
-def test_the_published_floor_is_told_and_never_decides(norm):
+@pytest.mark.parametrize(
+    ("norm", "status"), [(1e-300, "flag"), (9.9e-8, "flag"), (1e-7, "pass"), (1.0, "pass")]
+)
+def test_the_published_floor_is_told_and_never_decides(norm, status):
     """Check (b) of arXiv 2606.21126 moves with the batch size."""
     quiet = method(run(1), run(2, at=3, reference_norm_mean_loss=norm))
     findings = examine(quiet, Thresholds())
-    assert {f.status for f in findings} == {"pass"}
-    evidence = findings[NAMES.index("reference validity")].evidence
-    assert ("below" if norm < 1e-7 else "above") + " the published floor 1e-07" in evidence
-    assert f"{min(norm, 1e-5):.1e}" in evidence
-    assert "1000 samples" in evidence
+    floor = findings[NAMES.index("published floor")]
+    assert (floor.status, floor.severity, floor.value) == (status, "note", min(norm, 1e-5))
+    assert {f.status for f in findings if f is not floor} == {"pass"}
+    assert judge(findings).verdict == "trust"
+    assert f"{min(norm, 1e-5):.1e} for a batch of 1000" in floor.evidence
+    assert "published floor 1e-07" in floor.evidence
+
+
+def test_the_floor_tells_what_the_clamp_does_where_it_does_most():
+    clamped = method(run(1), run(2, at=2, cosine_clamped=0.04), run(3, at=1, cosine_clamped=0.4))
+    evidence = found(clamped, "published floor").evidence
+    assert "reads +0.040 at h2 (seed 2) where +0.500 is true" in evidence
+
+
+# --- half precision --------------------------------------------------------------------
+
+
+def test_half_precision_tells_the_states_it_would_have_changed_and_never_decides():
+    bad = precision("float16", cosine=0.1, samples_lost=700, conclusion_changes=True)
+    half = method(run(1), run(2, at=3, precisions=(precision(), bad, precision("bfloat16"))))
+    findings = examine(half, Thresholds())
+    finding = findings[NAMES.index("half precision")]
+    assert (finding.status, finding.severity, finding.value) == ("flag", "note", 1)
+    for words in ("float16", "at h3", "+0.500 to +0.100", "700 of 1000 samples lost"):
+        assert words in finding.evidence
+    assert "bfloat16 " not in finding.evidence
+    assert judge(findings).verdict == "trust"
+
+
+def test_half_precision_that_was_not_tried_is_unmeasured_and_no_reason_for_caution():
+    findings = examine(method(run(1, precisions=(precision(),))), Thresholds())
+    assert findings[NAMES.index("half precision")].status == "unmeasured"
+    assert judge(findings).verdict == "trust"
+
+
+# --- direction drift -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("coherence", "status"), [(0.5, "pass"), (above(0.5), "flag")])
+def test_drift_at_the_limit(coherence, status):
+    finding = found(method(run(1), run(2, at=2, direction=direction(coherence))), "direction drift")
+    assert (finding.status, finding.severity, finding.value) == (status, "caution", coherence)
+    assert "(h2, seed 2;" in finding.evidence
+
+
+def test_drift_without_batches_is_unmeasured():
+    assert found(method(run(1, direction=None)), "direction drift").status == "unmeasured"
+
+
+@pytest.mark.parametrize("hole", [None, direction(None)])
+def test_one_state_without_direction_does_not_pass_unseen(hole):
+    """Unmeasured at one state is unmeasured: it may be the one that drifts."""
+    finding = found(method(run(1), run(2, at=2, direction=hole)), "direction drift")
+    assert finding.status == "unmeasured"
+
+
+# --- rule active -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cosine", "status"), [(1 - 1e-6, "pass"), (1 - 5e-7, "flag")])
+def test_a_rule_whose_every_update_is_backpropagation(cosine, status):
+    finding = found(method(run(1, update_cosine=cosine)), "rule active")
+    assert (finding.status, finding.severity) == (status, "refuse")
+
+
+def test_one_state_that_differs_is_enough_for_a_rule():
+    """FA starts from the true gradient at the last state, by its definition."""
+    states = (*layers(update_cosine=1.0)[:3], reading(3, update_cosine=0.2))
+    finding = found(method(Run(1, 0.9, states, 0.5)), "rule active")
+    assert finding.status == "pass"
+    assert "+0.200" in finding.evidence
+    assert "h3" in finding.evidence
+
+
+def test_without_updates_the_credit_tells_whether_a_rule_is_active():
+    same = run(1, update_cosine=None, cosine_mean=1.0)
+    assert found(method(same), "rule active").status == "flag"
+    assert found(method(run(1, update_cosine=None)), "rule active").status == "pass"
+
+
+def test_a_credit_of_cosine_zero_is_a_rule_at_work():
+    orthogonal = method(run(1, update_cosine=None, cosine_mean=0.0))
+    assert found(orthogonal, "rule active").status == "pass"
+
+
+# --- independent credit ----------------------------------------------------------------
+
+BUILT_IN = {"cosine_mean": 1.0, "cosine_quantiles": (1.0,) * 5}
+
+
+def test_a_credit_that_is_the_reference_is_named_and_left_out():
+    """FA from the true gradient at the last state."""
+    finding = found(
+        method(run(1, at=3, **BUILT_IN), run(2, at=3, **BUILT_IN)), "independent credit"
+    )
+    assert (finding.status, finding.severity, finding.value) == ("flag", "caution", 1)
+    assert "at h3" in finding.evidence
+    assert "+0.500" in finding.evidence
+
+
+def test_built_in_states_do_not_count_as_deep_credit():
+    weak = {"cosine_mean": 0.0}
+    states = (reading(0), reading(1, **weak), reading(2), reading(3, null=None, **BUILT_IN))
+    finding = found(method(Run(1, 0.9, states, 0.5)), "deep credit")
+    assert finding.status == "flag"
+    assert "h3" not in finding.evidence
+
+
+def test_a_high_cosine_is_not_built_in():
+    high = {"cosine_mean": 0.999, "cosine_quantiles": (0.99, 1.0, 1.0, 1.0, 1.0)}
+    assert found(method(run(1, at=3, **high)), "independent credit").status == "pass"
+    one_seed = method(run(1, at=3, **BUILT_IN), run(2))
+    assert found(one_seed, "independent credit").status == "pass"
+
+
+# --- layer mean ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cosines", "status", "share"),
+    [
+        ((0.5, 0.5, 0.5, 0.5), "pass", 0.25),
+        ((1.0, 0.5, 0.25, 0.25), "pass", 0.5),
+        ((0.42, 0.0, 0.01, -0.01), "flag", 0.42 / 0.44),
+        ((0.0, 0.1, -0.9, 0.1), "flag", 0.9 / 1.1),
+    ],
+)
+def test_a_mean_that_one_state_carries(cosines, status, share):
+    states = tuple(reading(l, cosine_mean=c) for l, c in enumerate(cosines))
+    finding = found(method(Run(1, 0.9, states, 0.5)), "layer mean")
+    assert (finding.status, finding.severity) == (status, "caution")
+    assert finding.value == pytest.approx(share)
+    assert f"layer mean {statistics.fmean(cosines):+.3f}" in finding.evidence
+
+
+def test_a_mean_over_two_states_hides_nothing_and_without_cosine_there_is_none():
+    assert found(method(run(1, states=2)), "layer mean").status == "pass"
+    assert (
+        found(method(run(1), run(2, at=1, cosine_mean=None)), "layer mean").status == "unmeasured"
+    )
 
 
 # --- depth utility ---------------------------------------------------------------------
@@ -166,7 +325,7 @@ def test_depth_utility_by_a_paired_interval(gains, status, severity):
     assert finding.value == pytest.approx(statistics.fmean(gains))
     assert f"{100 * statistics.fmean(gains):+.1f} pp over frozen blocks" in finding.evidence
     assert (
-        f"95% over {len(gains)} seeds: {100 * low:+.1f} pp to {100 * high:+.1f}" in finding.evidence
+        f"95% over {len(gains)} seeds {100 * low:+.1f} pp to {100 * high:+.1f}" in finding.evidence
     )
 
 
@@ -212,12 +371,12 @@ def test_deep_credit_names_the_weak_states():
     weak = (reading(0), reading(1), reading(2, cosine_mean=0.01), reading(3, cosine_mean=-0.9))
     finding = found(method(Run(1, 0.9, weak, 0.5)), "deep credit")
     assert (finding.status, finding.severity) == ("flag", "caution")
-    assert "+0.50 +0.01 -0.90" in finding.evidence
+    assert "h1 +0.50 h2 +0.01 h3 -0.90" in finding.evidence
     assert "not above fresh feedback at h2, h3" in finding.evidence
     assert "h2, h3" in finding.consequence
 
 
-@pytest.mark.parametrize("hole", ["cosine_mean", "null_std"])
+@pytest.mark.parametrize("hole", ["cosine_mean", "null_std", "null"])
 def test_deep_credit_without_null_or_cosine_is_unmeasured(hole):
     finding = found(method(run(1), run(2, at=2, **{hole: None})), "deep credit")
     assert (finding.status, finding.value) == ("unmeasured", None)
@@ -225,7 +384,15 @@ def test_deep_credit_without_null_or_cosine_is_unmeasured(hole):
 
 def test_a_null_without_spread_is_unmeasured():
     """`p_value` answers NaN, that is unmeasured, and NaN has no place in a record."""
-    finding = found(method(run(1, at=2, null_std=0.0)), "deep credit")
+    flat = run(1, at=2, null_std=0.0), run(2, at=2, null_std=0.0)
+    for seeds in (flat[:1], flat):
+        finding = found(method(*seeds), "deep credit")
+        assert (finding.status, finding.value) == ("unmeasured", None)
+
+
+def test_a_null_without_spread_is_no_strong_evidence_beside_another():
+    """Two seeds, one without spread: their pooled null would be too narrow."""
+    finding = found(method(run(1, at=2, null_std=0.0), run(2)), "deep credit")
     assert (finding.status, finding.value) == ("unmeasured", None)
 
 
@@ -233,7 +400,7 @@ def test_a_credit_that_is_the_gradient_has_nothing_to_test():
     bp = method(run(1, null_std=None, cosine_mean=1.0), rule="bp", credit_is_gradient=True)
     finding = found(bp, "deep credit")
     assert (finding.status, finding.threshold) == ("pass", None)
-    assert "by construction" in finding.evidence
+    assert "as declared" in finding.evidence
 
 
 def test_a_pooled_null_is_that_of_a_mean_over_seeds():

@@ -72,7 +72,7 @@ def test_corrected_p_is_the_literal_one(numbers):
     finding = deep_credit(with_cosines(cosines, stds), DEFAULTS)
     assert finding.value == pytest.approx(max(expected), rel=1e-9)
     assert finding.threshold == pytest.approx(0.05)
-    weak = [f"h{l}" for l, q in enumerate(expected, 1) if not q < finding.threshold]
+    weak = [f"h{l}" for l, q in enumerate(expected, 1) if not q <= finding.threshold]
     assert finding.status == ("flag" if weak else "pass")
     if weak:
         assert f"at {', '.join(weak)} (" in finding.evidence
@@ -120,7 +120,7 @@ def test_opposed_credit_is_flagged_however_strong():
 
 def test_real_null_readings_are_flagged():
     """From tensors: credits of fresh feedback, read and judged like any other."""
-    from faeval.measurement.reading import read_state
+    from faeval.measurement.reading import read_gaussian_null, read_state
 
     draw = torch.Generator().manual_seed(6)
 
@@ -131,9 +131,10 @@ def test_real_null_readings_are_flagged():
     g = normal(48, 4) @ normal(4, 24)
     e = (2 * normal(48, 4)).softmax(1) - torch.eye(4, dtype=torch.float64)[torch.arange(48) % 4]
     for _ in range(studies):
+        credit = e @ normal(4, 24)
         read = read_state(
-            1, h=g, credit=e @ normal(4, 24), exact=g, working=g.float(),
-            mean_loss=g.float() / 48, gaussian_in=e,
+            1, h=g, credit=credit, exact=g, working=g.float(), mean_loss=g.float() / 48,
+            null=read_gaussian_null(credit, g, e),
         )  # fmt: skip
         one = method(Run(1, 0.9, (reading(0), read), 0.5))
         flagged += deep_credit(one, DEFAULTS).status == "flag"

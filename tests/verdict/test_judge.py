@@ -4,14 +4,22 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from hand_made import NAMES, diverged, found, method, reading, run
-from hypothesis import given, settings
+from hand_made import NAMES, direction, diverged, found, method, reading, run
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from faeval.verdict.finding import Finding
 from faeval.verdict.judge import Judgement, examine, judge, judge_all
-from faeval.verdict.method import Finding, Method, Run, Thresholds
+from faeval.verdict.method import Method, Run, Thresholds
 
-quick = settings(deadline=None, max_examples=60, derandomize=True, database=None)
+# Without shrinking: methods are large, and a failure would take minutes to tell.
+quick = settings(
+    deadline=None,
+    max_examples=60,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+)
 ORDER = ["trust", "caution", "refuse"]
 
 maybe = st.none() | st.floats(-1, 1)
@@ -23,6 +31,8 @@ readings = st.builds(
     cosine_mean=maybe,
     state_norm=st.none() | positive,
     null_std=st.none() | st.floats(1e-3, 1),
+    update_cosine=maybe,
+    direction=st.none() | st.builds(direction, st.none() | st.floats(-0.1, 1)),
     reference_relative_error=st.none() | st.floats(0, 1),
     reference_norm_mean_loss=st.none() | positive,
 )
@@ -94,20 +104,24 @@ def test_a_lost_control_leaves_depth_utility_unmeasured(one, data):
 def test_trust_means_that_every_check_was_passed(one):
     findings = examine(one, Thresholds())
     verdict = judge(findings)
-    assert (verdict.verdict == "trust") == all(f.status == "pass" for f in findings)
+    deciding = [f for f in findings if f.severity != "note"]
+    assert (verdict.verdict == "trust") == all(f.status == "pass" for f in deciding)
     assert (verdict.reasons == ()) == (verdict.verdict == "trust")
     statuses = {f.check: f.status for f in findings}
     assert all(statuses[check] != "pass" for check in verdict.reasons)
     for finding in findings:
         assert (finding.status == "unmeasured") <= (finding.value is None)
+        if finding.margin is not None:
+            assert (finding.status == "flag") >= (finding.margin < 0)
+            assert abs(finding.margin) == abs(finding.value - finding.threshold)
 
 
 def made(check: str, status: str, severity: str) -> Finding:
-    return Finding("dfa", check, status, severity, None, None, "evidence", "Consequence.")
+    return Finding("dfa", check, status, severity, None, None, None, "evidence", "Consequence.")
 
 
 weights = st.tuples(
-    st.sampled_from(["pass", "flag", "unmeasured"]), st.sampled_from(["caution", "refuse"])
+    st.sampled_from(["pass", "flag", "unmeasured"]), st.sampled_from(["note", "caution", "refuse"])
 )
 findings_lists = st.lists(weights, min_size=1, max_size=5).map(
     lambda parts: [made(name, *part) for name, part in zip(NAMES, parts, strict=False)]
@@ -118,6 +132,8 @@ findings_lists = st.lists(weights, min_size=1, max_size=5).map(
 @given(findings_lists, weights)
 def test_the_worst_wins_and_one_more_finding_never_mends(findings, more):
     def weight(status, severity):
+        if severity == "note":
+            return 0
         return 0 if status == "pass" else 1 if status == "unmeasured" else ORDER.index(severity)
 
     each = [weight(f.status, f.severity) for f in findings]

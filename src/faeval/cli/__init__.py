@@ -40,6 +40,7 @@ def audit(
     workers: int | None = None,
     device: str | None = None,
     out: Path | None = None,
+    fail_on: str | None = None,
     json_: Json = False,
 ) -> int:
     """Train the methods, read every layer, judge.
@@ -72,6 +73,9 @@ def audit(
         auto, cpu or cuda.
     out
         Folder of the study. Default: faeval-studies/DATA-HASH, the hash being the plan's.
+    fail_on
+        caution or refuse: exit with code 3 if the worst verdict is caution, 4 if it is refuse,
+        where it is at least this bad. Without it a completed study exits with 0.
     json_
         Print one JSON object instead of tables.
     """
@@ -90,7 +94,7 @@ def audit(
     from faeval.cli.audit import run_audit
 
     given = {key: value for key, value in flags.items() if value is not None}
-    return run_audit(study, given, as_json=json_)
+    return run_audit(study, given, as_json=json_, fail_on=fail_on)
 
 
 @app.command

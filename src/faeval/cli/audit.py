@@ -22,6 +22,7 @@ from faeval.report.view import as_json as study_as_json
 from faeval.study.audit import audit
 from faeval.study.execute import Outcome, claim, execute
 from faeval.study.plan import Plan, StudyConfig, plan
+from faeval.verdict.judge import Judgement
 
 
 class Execution(BaseModel):
@@ -35,8 +36,15 @@ class Execution(BaseModel):
     out: Path | None = None
 
 
-def run_audit(study: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
+EXIT_CODES = {"caution": 3, "refuse": 4}
+
+
+def run_audit(
+    study: Path | None, flags: Mapping[str, Any], *, as_json: bool, fail_on: str | None
+) -> int:
     """Train what is missing, judge, print; the exit code. `flags` win over the study file."""
+    if fail_on is not None and fail_on not in EXIT_CODES:
+        raise unknown("verdict to fail on", fail_on, EXIT_CODES)
     execution, config = _split((_read_yaml(study) if study else {}) | dict(flags))
     device = resolve_device(execution.device)
     planned = plan(config)
@@ -66,7 +74,7 @@ def run_audit(study: Path | None, flags: Mapping[str, Any], *, as_json: bool) ->
             samples = next(r.layers[0].samples for r in outcome.records.values() if r.layers)
             legend(screen, samples)
         screen.print(f"\nRecords and checkpoints: {out}", soft_wrap=True)
-    return _failures(outcome)
+    return _failures(outcome) or _verdict_code(judgement, fail_on)
 
 
 def _split(keys: dict[str, Any]) -> tuple[Execution, StudyConfig]:
@@ -122,6 +130,11 @@ def _heading(planned: Plan) -> str:
         f"{trial.data} · {trial.model['name']} {options} · recipe {name}, "
         f"{trial.recipe.epochs} epochs, credit at {trial.recipe.credit_at}"
     )
+
+
+def _verdict_code(judgement: Judgement, fail_on: str | None) -> int:
+    worst = max((EXIT_CODES.get(v.verdict, 0) for v in judgement.verdicts), default=0)
+    return worst if fail_on is not None and worst >= EXIT_CODES[fail_on] else 0
 
 
 def _failures(outcome: Outcome) -> int:

@@ -106,7 +106,7 @@ class Reading:
     sensitivity               ‖g_l‖·‖h_l‖: free of the scale of the residual stream
     reference_relative_error  median over samples of ‖g_work − g‖ / ‖g‖, working precision
     update_cosine             between the update that the rule gives to the parameters of the
-                              stage that ends in h_l and the true one (mean over the batch)
+                              stage that ends in h_l and the true one (mean over the probe images)
     precisions                the working precision and any others asked for
     null, direction, probes   None where not taken
     """

@@ -51,7 +51,8 @@ def describe(registry: Registry[type[T]], configured: T) -> Spec:
 
 def label(registry: Registry[type[T]], spec: Spec) -> str:
     """The name, followed by the options that differ from their defaults."""
-    plain = describe(registry, build(registry, spec["name"]))
+    fields = dataclasses.fields(registry[spec["name"]])  # pyright: ignore[reportArgumentType]
+    plain = {"name": spec["name"], **{field.name: field.default for field in fields}}
     changed = [f"{key}={value}" for key, value in spec.items() if plain.get(key) != value]
     return spec["name"] + (f"({', '.join(changed)})" if changed else "")
 

@@ -22,8 +22,8 @@ class Recipe(BaseModel):
                     convention of the published runs)
     augment         random crops and flips, where the data set declares them
     reading_images  test images on which the trained network is read
-    probe_images    how many of them meet the costlier probes: half precisions, perturbation
-                    correlation, nudge; 0 for none
+    probe_images    how many of them meet the costlier probes: half precisions, parameter
+                    updates, perturbation correlation, nudge; 0 for none
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -70,7 +70,8 @@ def double(x: Tensor) -> Tensor:
 def _under_autocast(
     forward: Forward, module: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype
 ) -> list[Tensor]:
-    with torch.autocast(x.device.type, dtype=dtype):
+    # Inside of a caller's autocast the cache would hand out the weights of the dtype before.
+    with torch.autocast(x.device.type, dtype=dtype, cache_enabled=False):
         states, loss = forward(module, x, y)
     return _gradients(loss.mean(), states)
 

@@ -1,7 +1,7 @@
 """Epochs: run the step over the data, watch for divergence, evaluate."""
 
 import time
-from math import ceil
+from math import ceil, isfinite
 
 import torch
 from torch import Tensor
@@ -43,13 +43,11 @@ def train_epoch(state: TrainState, trial: Trial, batches: Batches) -> Epoch:
             penalty=trial.penalty,
             credit_at=recipe.credit_at,
         )
-        # A terminal LayerNorm hides an infinite state from the loss, so both are watched.
-        batch_loss, reach = torch.stack(
-            [trace.loss.sum(), trace.states[-1].detach().sum()]
-        ).tolist()
-        if not _finite(batch_loss) or not _finite(reach):
+        # A block or a LayerNorm may hide an infinite state from the loss: all are watched.
+        sums = torch.stack([t.detach().sum() for t in (trace.loss, *trace.states)]).tolist()
+        if not all(map(isfinite, sums)):
             raise DivergedError(state.epoch + 1, _first_non_finite(trace))
-        loss += batch_loss
+        loss += sums[0]
         correct += int((trace.logits.argmax(-1) == y).sum())
         state.step += 1
     assert trace is not None
@@ -75,10 +73,6 @@ def accuracy(state: TrainState, batches: Batches, batch_size: int = 1000) -> flo
             raise DivergedError(state.epoch, None)
         correct += int((logits.argmax(-1) == y).sum())
     return correct / len(batches)
-
-
-def _finite(value: float) -> bool:
-    return value - value == 0
 
 
 def _first_non_finite(trace: Trace) -> int | None:

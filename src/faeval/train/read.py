@@ -53,13 +53,16 @@ def read(
     ref = reference(_forward, model, x, y)
     ours = cast(Staged, reading_copy(model))
     trace = run(ours, rule, x, y)
-    credits = read_credits(rule.credit(trace, feedback), credit_at)
-    updates = _update_cosines(model, rule, feedback, x, y, credit_at)
+    credits = rule.credit(trace, feedback)
+    if not rule.claims.end_to_end:
+        credits = read_credits(credits, credit_at)
+    updates: Sequence[float | None] = [None] * len(credits)
     probes: Sequence[ProbeReading | None] = [None] * len(credits)
     precisions: Sequence[tuple[PrecisionReading, ...]] = [()] * len(credits)
     if probe_images:
         few = slice(0, probe_images)
         some = [credit[few] for credit in credits]
+        updates = _update_cosines(model, rule, feedback, x[few], y[few], credit_at)
         precisions = _half_precisions(model, some, x[few], y[few])
         probes = _probes(model, some, [g[few] for g in ref.exact], ref.states, y[few])
     source = trace.error if rule.claims.gaussian_in_error else None

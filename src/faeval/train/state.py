@@ -14,6 +14,8 @@ from faeval.models import MODELS, Staged
 from faeval.rules import RULES, Feedback, Rule
 from faeval.train.adamw import AdamW
 
+_ANEW = "point at the right trial, or delete its folder to train it again"
+
 
 @dataclass
 class TrainState:
@@ -72,13 +74,30 @@ def restore(state: TrainState, tensors: dict[str, Tensor], position: dict[str, A
     """
     template, _ = snapshot(state)
     _match(template, tensors)
+    epoch, step = (_count(position, key) for key in ("epoch", "step"))
+    for name in state.generators:
+        _check_generator(name, tensors[f"generator.{name}"])
     with torch.no_grad():
         for leaf, target in template.items():
             if not leaf.startswith("generator."):
                 target.copy_(tensors[leaf])
     for name, stream in state.generators.items():
         stream.set_state(tensors[f"generator.{name}"])
-    state.epoch, state.step = position["epoch"], position["step"]
+    state.epoch, state.step = epoch, step
+
+
+def _count(position: dict[str, Any], key: str) -> int:
+    value = position.get(key)
+    if not isinstance(value, int) or value < 0:
+        raise InputError(f"a checkpoint that tells its {key}", repr(value), _ANEW)
+    return value
+
+
+def _check_generator(name: str, saved: Tensor) -> None:
+    try:
+        torch.Generator("cpu").set_state(saved)
+    except (RuntimeError, TypeError):
+        raise InputError(f"a state of the generator {name!r}", "something else", _ANEW) from None
 
 
 def _match(template: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
@@ -90,12 +109,11 @@ def _match(template: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
         raise InputError(
             f"checkpoint leaf {leaf!r} of shape {tuple(expected.shape)} {expected.dtype}",
             got,
-            "this checkpoint belongs to another architecture or rule, or lost a part: "
-            "point at the right trial, or delete its folder to train it again",
+            f"this checkpoint belongs to another architecture or rule, or lost a part: {_ANEW}",
         )
     if surplus := sorted(set(tensors) - set(template)):
         raise InputError(
             "a checkpoint of this architecture and rule",
             f"the surplus leaf {surplus[0]!r}",
-            "point at the right trial, or delete its folder to train it again",
+            _ANEW,
         )

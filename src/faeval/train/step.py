@@ -76,7 +76,7 @@ def step(
 
 
 def read_credits(credits: Sequence[Tensor], credit_at: CreditAt) -> list[Tensor]:
-    """The credit to compare with g_l at each state.
+    """The credit of a local rule to compare with g_l at each state.
 
     With `credit_at="input"` no credit was ever used at h_L: what taught the block whose
     output it is, a_{L-1}, is read there (as the published runs do).

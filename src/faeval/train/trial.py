@@ -46,6 +46,8 @@ def run_trial(
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         record_path = folder / "record.json"
+        if (folder / "trial.json").exists():
+            _same_trial(trial, folder)
         if record_path.exists():
             return TrialRecord.load(record_path)
         dataset = _resident(trial.data, data_dir)
@@ -68,7 +70,12 @@ def read_trial(
     dataset = _resident(trial.data, data_dir)
     state = _fresh(trial, dataset, torch.device(device))
     _restore_checked(state, folder / CHECKPOINT, dataset)
-    layers, score = _examine(state, trial, dataset, torch.device(device))
+    try:
+        layers, score = _examine(state, trial, dataset, torch.device(device))
+    except DivergedError as error:
+        raise InputError(
+            "a trial with finite numbers", f"one that {error}", "read another trial"
+        ) from None
     return trial, layers, score
 
 
@@ -80,6 +87,12 @@ def _train(
     if checkpoint.exists():
         _restore_checked(state, checkpoint, dataset)
     log = EpochLog(folder / "log.jsonl", keep=state.epoch)
+    if len(log.epochs) < state.epoch:
+        raise InputError(
+            f"a log of {state.epoch} epochs at {log.path}",
+            f"{len(log.epochs)}",
+            "restore the file, or delete the trial's folder to train it again",
+        )
     batches = Batches(dataset, dataset.train, device)
     saved_at = time.monotonic()
     outcome: dict[str, Any]
@@ -111,6 +124,14 @@ def _train(
         seconds=sum(epoch.seconds for epoch in log.epochs),
         **outcome,
     )
+
+
+def _same_trial(trial: Trial, folder: Path) -> None:
+    found = load_trial(folder)
+    if found != trial:
+        raise InputError(
+            f"the folder of trial {trial.id}", f"that of {found.id}", "use another folder"
+        )
 
 
 def _fresh(trial: Trial, dataset: Dataset, device: torch.device) -> TrainState:

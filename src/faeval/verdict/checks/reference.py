@@ -70,10 +70,11 @@ def half_precision(method: Method, thresholds: Thresholds) -> Finding:
         if not bad:
             continue
         p, r = max(bad, key=_damage)
+        states = places(sorted({r.state for _, r in bad}))
         told.append(
-            f"{dtype} without loss scaling changes the cosine at "
-            f"{places(sorted({r.state for _, r in bad}))} (h{r.state}: {_signed(p.cosine_reference)} to "
-            f"{_signed(p.cosine)}, {p.samples_lost} of {p.samples} samples lost)"
+            f"{dtype} without loss scaling changes the cosine at {states} (h{r.state}: "
+            f"{_signed(p.cosine_reference)} to {_signed(p.cosine)}, {p.samples_lost} of "
+            f"{p.samples} samples lost)"
         )
     return report.at_most(
         len(changed),

@@ -1,0 +1,105 @@
+"""Reading a network in training: which credit is read where, and that nothing is disturbed."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from faeval.core.random import generator
+from faeval.models import ResMLP, Staged
+from faeval.rules import BP, DFA
+from faeval.train.read import read
+
+DEPTH, N = 3, 40
+
+
+def network() -> Staged:
+    return ResMLP(width=12, depth=DEPTH, w2_std=0.3).build((9,), 4, generator(0, "weights"))
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    draw = generator(0, "batch")
+    return torch.randn(N, 9, generator=draw), torch.randint(4, (N,), generator=draw)
+
+
+@pytest.mark.parametrize("credit_at", ["output", "input"])
+def test_bp_reads_cosine_one_at_every_state_under_either_convention(credit_at):
+    """A bug: with credit_at="input" the last state of BP was read with the gradient before it."""
+    model = network()
+    readings = read(model, BP(), {}, *batch(), credit_at=credit_at)
+    assert [r.cosine_mean for r in readings] == pytest.approx([1.0] * (DEPTH + 1), abs=1e-6)
+
+
+def test_input_convention_reads_the_last_state_with_the_feedback_before_it():
+    model, rule = network(), DFA()
+    feedback = rule.init(model, generator(0, "feedback"))
+    swapped = feedback | {f"B{DEPTH}": feedback[f"B{DEPTH - 1}"]}
+    at_input = read(model, rule, feedback, *batch(), credit_at="input")
+    at_output = read(model, rule, swapped, *batch(), credit_at="output")
+    assert [r.cosine_mean for r in at_input] == [r.cosine_mean for r in at_output]
+
+
+def test_reading_equals_a_literal_twin_in_float64():
+    model, rule = network(), DFA()
+    feedback = rule.init(model, generator(0, "feedback"))
+    x, y = batch()
+    readings = read(model, rule, feedback, x, y)
+    exact = copy.deepcopy(model).double()
+    for n in range(3):
+        trace = exact.run(x[n : n + 1].double(), y[n : n + 1], local=False)
+        gradients = torch.autograd.grad(trace.loss.sum(), trace.states)
+        for state, g in enumerate(gradients):
+            a = feedback[f"B{state}"].double() @ trace.error[0]
+            cosine = float(a @ g[0] / (a.norm() * g[0].norm()))
+            assert readings[state].cosine_mean is not None
+            single = read(model, rule, feedback, x[n : n + 1], y[n : n + 1], probe_images=0)
+            assert single[state].cosine_mean == pytest.approx(cosine, abs=1e-5)
+            assert single[state].reference_norm == pytest.approx(float(g.norm()), rel=1e-5)
+
+
+def test_update_cosine_is_that_of_the_parameter_gradients():
+    model, rule = network(), DFA()
+    feedback = rule.init(model, generator(0, "feedback"))
+    x, y = batch()
+    readings = read(model, rule, feedback, x, y, probe_images=N)
+    exact = copy.deepcopy(model).double()
+    whole = exact.run(x.double(), y, local=False)
+    local = exact.run(x.double(), y, local=True)
+    stages = [exact.stem, *exact.blocks]
+    for state, stage in enumerate(stages):
+        parameters = list(stage.parameters())
+        true = torch.autograd.grad(whole.loss.mean(), parameters, retain_graph=True)
+        credit = local.error @ feedback[f"B{state}"].double().T
+        taught = torch.autograd.grad(
+            (local.states[state] * credit).sum() / N, parameters, retain_graph=True
+        )
+        a, b = (torch.cat([t.flatten() for t in ts]) for ts in (taught, true))
+        expected = float(a @ b / (a.norm() * b.norm()))
+        assert readings[state].update_cosine == pytest.approx(expected, abs=1e-5)
+
+
+def test_probes_tell_the_controls_apart():
+    model, rule = network(), DFA()
+    feedback = rule.init(model, generator(0, "feedback"))
+    for r in read(model, rule, feedback, *batch(), probe_images=N):
+        assert r.probes is not None
+        assert r.probes.rho_gradient == pytest.approx(1.0, abs=0.01)
+        assert abs(r.probes.rho_random or 0.0) < 0.25
+        assert (r.probes.nudge_gradient or 0.0) < 0
+        assert [p.dtype for p in r.precisions] == ["float32", "bfloat16", "float16"]
+
+
+def test_reading_leaves_the_model_and_the_global_generator_alone():
+    model, rule = network(), DFA()
+    feedback = rule.init(model, generator(0, "feedback"))
+    model.train()
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    state = torch.get_rng_state()
+    read(model, rule, feedback, *batch())
+    assert torch.equal(state, torch.get_rng_state())
+    assert model.training
+    assert all(p.grad is not None and bool((p.grad == 1).all()) for p in model.parameters())
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
