@@ -82,7 +82,8 @@ def main() -> None:
     def reading(probe_images: int = 0) -> None:
         read(model, rule, feedback, x, y, probe_images=probe_images)
 
-    some_steps(), reading(), reading(128)
+    for warm_up in (some_steps, reading, lambda: reading(128)):
+        warm_up()
     epoch, plain, probed = [], [], []
     for _ in range(options.rounds):
         epoch.append(timed(some_steps) * ceil(EPOCH / BATCH) / STEPS)

@@ -42,7 +42,7 @@ def elsewhere(tmp_path, monkeypatch) -> None:
         raise AssertionError("this input was trained on")
 
     # By import: as an attribute of `faeval.cli`, `audit` may be the command.
-    monkeypatch.setattr(import_module("faeval.cli.audit"), "execute", never)
+    monkeypatch.setattr(import_module("faeval.cli.auditing"), "execute", never)
 
 
 # --- flags -----------------------------------------------------------------------------

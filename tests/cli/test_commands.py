@@ -174,7 +174,7 @@ def asked(call: Call, monkeypatch):
     def stop(trials, out, **options):
         raise AskedError(list(trials), out, options)
 
-    monkeypatch.setattr(import_module("faeval.cli.audit"), "execute", stop)
+    monkeypatch.setattr(import_module("faeval.cli.auditing"), "execute", stop)
 
     def ask(*args):
         with pytest.raises(AskedError) as caught:

@@ -1,11 +1,11 @@
 """The command line: parse, call, print, and turn bad input into one line and exit code 2."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, Token
 
 from faeval._version import __version__
 from faeval.core.errors import InputError
@@ -22,6 +22,18 @@ app = App(
     "and say what can be trusted.",
 )
 
+
+def _whole_number(kind: type, tokens: Sequence[Token]) -> int:
+    """cyclopts would take 1.5 for 1."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise InputError(
+            f"a whole number for {tokens[0].keyword}", repr(tokens[0].value), "write for example 10"
+        ) from None
+
+
+Whole = Annotated[int, Parameter(converter=_whole_number)]
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 
@@ -35,9 +47,9 @@ def audit(
     rules: str | None = None,
     penalties: str | None = None,
     seeds: str | None = None,
-    epochs: int | None = None,
+    epochs: Whole | None = None,
     recipe: str | None = None,
-    workers: int | None = None,
+    workers: Whole | None = None,
     device: str | None = None,
     out: Path | None = None,
     fail_on: str | None = None,
@@ -91,7 +103,7 @@ def audit(
         "device": device,
         "out": out,
     }
-    from faeval.cli.audit import run_audit
+    from faeval.cli.auditing import run_audit
 
     given = {key: value for key, value in flags.items() if value is not None}
     return run_audit(study, given, as_json=json_, fail_on=fail_on)
@@ -119,7 +131,7 @@ def measure(
     json_
         Print one JSON object instead of a table.
     """
-    from faeval.cli.measure import run_measure
+    from faeval.cli.measuring import run_measure
 
     return run_measure(trial, data_dir=data_dir, device=device, as_json=json_)
 
@@ -167,8 +179,13 @@ def _complain(line: str) -> int:
 def _numbers_or_names(flag: str, value: str | None, kind: Callable[[str], Any]) -> list[Any] | None:
     if value is None:
         return None
+    parts = [part.strip() for part in value.split(",")]
+    if "" in parts:
+        raise InputError(
+            f"values separated by commas for {flag}", repr(value), "remove the empty places"
+        )
     try:
-        return [kind(part.strip()) for part in value.split(",")]
+        return [kind(part) for part in parts]
     except ValueError:
         noun = {int: "whole numbers", float: "numbers"}[kind]
         raise InputError(

@@ -5,7 +5,9 @@ import inspect
 import json
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from faeval.core.errors import unknown
 from faeval.data import DATA
@@ -27,16 +29,23 @@ def run_list(kind: str | None, *, as_json: bool) -> int:
         return 0
     out = console()
     for title, rows in listing.items():
-        table = Table(
-            title=title, title_justify="left", title_style="bold", box=None, pad_edge=False
-        )
-        for column in ("name", *next(iter(rows.values()), {})):
-            table.add_column(column.replace("_", " "), overflow="fold")
+        out.print(Text(title, style="bold"))
+        width = max(len(name) for name in rows)
         for name, row in rows.items():
-            table.add_row(name, *(_cell(value) for value in row.values()))
-        out.print(table)
+            details = dict(row)
+            _line(out, name, str(details.pop("about")), width)
+            for key, value in details.items():
+                _line(out, "", f"· {key.replace('_', ' ')}: {_cell(value)}", width)
         out.print()
     return 0
+
+
+def _line(out: Console, name: str, text: str, width: int) -> None:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(width=width + 2)
+    grid.add_column(overflow="fold")
+    grid.add_row(f"  {name}", text)
+    out.print(grid)
 
 
 def _rules() -> Rows:

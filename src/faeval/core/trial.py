@@ -10,6 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from faeval.core.spec import Spec
 
 
+def shortest(number: float) -> str:
+    """The shortest decimal that stands for this number alone: `0`, `0.01`, `1e-05`."""
+    return repr(number).removesuffix(".0")
+
+
 class Recipe(BaseModel):
     """How a network is trained, the same for every rule that is compared.
 
@@ -60,7 +65,7 @@ class Trial(BaseModel):
         """`<rule>-<penalty>-s<seed>-<hash8>`; the hash covers every field."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         digest = hashlib.blake2b(canonical.encode(), digest_size=4).hexdigest()
-        return f"{self.rule['name']}-{self.penalty:g}-s{self.seed}-{digest}"
+        return f"{self.rule['name']}-{shortest(self.penalty)}-s{self.seed}-{digest}"
 
     def learning_rate(self, step: int, steps: int) -> float:
         """η_t = η_0 · (1 + cos(π t / T)) / 2 for step t of T."""

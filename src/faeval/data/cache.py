@@ -14,6 +14,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from faeval.core.digest import tensor_digest
+
 _FORMAT = 1
 
 
@@ -46,15 +48,6 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_dir
 
     return Path(os.environ.get("FAEVAL_CACHE") or user_cache_dir("faeval")).expanduser()
-
-
-def tensor_digest(tensors: dict[str, Tensor]) -> str:
-    """16 hexadecimal characters from names, types, shapes and values of CPU tensors."""
-    total = hashlib.blake2b(digest_size=8)
-    for name, tensor in sorted(tensors.items()):
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        total.update(tensor.contiguous().numpy().data)
-    return total.hexdigest()
 
 
 def file_digest(splits: Mapping[str, Sequence[Path]]) -> str:

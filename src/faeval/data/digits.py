@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from faeval.core.digest import tensor_digest
 from faeval.core.random import generator
 from faeval.data.base import DATA, Dataset, Source, Split
-from faeval.data.cache import tensor_digest
 
 TRAIN_IMAGES, TRAIN_PAIRS, TEST_PAIRS = 1_437, 8_000, 2_000
 

@@ -45,7 +45,7 @@ class _Lines:
                 self.out.print(f"{len(self.told)} of {len(trials)} trials already finished")
         for id in ended.keys() - self.told:
             self.told.add(id)
-            self.out.print(f"{len(self.told)}/{len(trials)} {id} {ended[id].status}")
+            self.out.print(f"{len(self.told)}/{len(trials)} {_name(ended[id])} {ended[id].status}")
 
 
 class _Bars:
@@ -70,5 +70,9 @@ class _Bars:
             self.bars.remove_task(self.running.pop(id))
         for id, p in running.items():
             if id not in self.running:
-                self.running[id] = self.bars.add_task(f"  {id}", total=p.trial.recipe.epochs)
+                self.running[id] = self.bars.add_task(f"  {_name(p)}", total=p.trial.recipe.epochs)
             self.bars.update(self.running[id], completed=p.epochs)
+
+
+def _name(p: Progress) -> str:
+    return p.trial.id + ("" if p.trial.trainable_blocks else " (frozen blocks)")

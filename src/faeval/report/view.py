@@ -97,6 +97,7 @@ def as_json(records: Iterable[TrialRecord], judgement: Judgement) -> dict[str, A
                 "penalty": record.trial.penalty,
                 "trainable_blocks": record.trial.trainable_blocks,
                 "seed": record.trial.seed,
+                "trial": record.trial.model_dump(mode="json"),
                 "status": record.status,
                 "accuracy": record.accuracy,
                 "divergence": record.divergence and record.divergence.model_dump(),

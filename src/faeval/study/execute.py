@@ -2,6 +2,8 @@
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -28,20 +30,21 @@ class Outcome:
 
 
 def claim(out: Path, trials: Sequence[Trial], fingerprint: str) -> None:
-    """Make `out` the folder of this plan; InputError if it is that of another."""
+    """Make `out` the folder of this plan, or of this plan with more trials than before (further
+    seeds, say); InputError if it is that of another plan, which is left as it is."""
     (out / "trials").mkdir(exist_ok=True)
     mine = {"data_fingerprint": fingerprint, "trials": {t.id: _plain(t) for t in trials}}
     path = out / "plan.json"
-    if not path.exists():
-        write_json(path, mine)
+    theirs = read_json(path) if path.exists() else {**mine, "trials": {}}
+    if theirs == mine:
         return
-    theirs = read_json(path)
-    if theirs != mine:
+    if difference := _difference(theirs, mine):
         raise InputError(
-            f"the plan that {out} was made for ({_difference(theirs, mine)})",
+            f"the plan that {out} was made for ({difference}), or one with more trials",
             "another one",
             "give another folder with --out DIR, or repeat the first command",
         )
+    write_json(path, mine)
 
 
 def execute(
@@ -60,18 +63,19 @@ def execute(
     is called several times a second.
     """
     outcome = Outcome({}, {})
-    pending = list(trials)
-    for at_once in (workers, 1):
-        pending = _round(pending, trials, outcome, out, data_dir, device, at_once, follow)
-        if not pending:
-            break
-    for trial in pending:
-        outcome.failures[trial.id] = RuntimeError("its worker died twice (out of memory?)")
+
+    def attempt(some: Sequence[Trial], at_once: int) -> list[Trial]:
+        return _round(some, trials, outcome, out, data_dir, device, at_once, follow)
+
+    # One dying worker breaks its whole pool: each suspect gets a pool of its own.
+    for suspect in attempt(trials, workers):
+        for trial in attempt([suspect], 1):
+            outcome.failures[trial.id] = RuntimeError("its worker died twice (out of memory?)")
     return outcome
 
 
 def _round(
-    pending: list[Trial],
+    pending: Sequence[Trial],
     trials: Sequence[Trial],
     outcome: Outcome,
     out: Path,
@@ -91,13 +95,14 @@ def _round(
     pool = ProcessPoolExecutor(
         max_workers=min(workers, len(todo)),
         initializer=_prepare_worker,
+        initargs=(os.getpid(),),
         env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
     )
     lost: list[Trial] = []
-    parent = os.getpid()
     try:
         futures: dict[Future[Any], Trial] = {
-            pool.submit(_work, t, _folder(t, out), data_dir, device, parent): t for t in todo
+            pool.submit(run_trial, t, _folder(t, out), data_dir=data_dir, device=device): t
+            for t in todo
         }
         waiting = set(futures)
         while waiting:
@@ -121,28 +126,33 @@ def _round(
     return lost
 
 
-def _prepare_worker() -> None:
+def _prepare_worker(parent: int) -> None:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     # One thread per trial: sums are then added in one order, so that bits do not depend
     # on how many trials run side by side.
     torch.set_num_threads(1)
 
 
-def _work(
-    trial: Trial, folder: Path, data_dir: Path | None, device: str, parent: int
-) -> TrialRecord | None:
-    # A worker whose parent was killed must not go on training beside its successor.
-    orphaned = lambda: os.getppid() != parent  # noqa: E731
-    return run_trial(trial, folder, data_dir=data_dir, device=device, stop=orphaned)
+def _die_with(parent: int) -> None:
+    """End this worker once its parent is gone: nobody would fetch its result, and a study that
+    is started again would find it training. Writes are atomic, so that any moment will do."""
+    while os.getppid() == parent:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    os._exit(1)
 
 
 def _finished(trial: Trial, out: Path, outcome: Outcome) -> bool:
     path = _folder(trial, out) / "record.json"
-    if path.exists():
+    if not path.exists():
+        return False
+    try:
         outcome.records[trial.id] = TrialRecord.load(path)
-    return trial.id in outcome.records
+    except InputError as error:
+        outcome.failures[trial.id] = error
+    return True
 
 
 def _look(
@@ -170,16 +180,19 @@ def _plain(trial: Trial) -> dict[str, Any]:
     return trial.model_dump(mode="json")
 
 
-def _difference(theirs: Any, mine: dict[str, Any]) -> str:
-    """In words, the first thing in which two plans differ."""
-    if not isinstance(theirs, dict) or set(theirs) != set(mine):
-        return "written by another version of faeval"
-    if theirs["data_fingerprint"] != mine["data_fingerprint"]:
-        return f"data with fingerprint {theirs['data_fingerprint']}"
-    for key in ("data", "model", "recipe", "rule", "penalty", "seed", "trainable_blocks"):
-        there, here = (
-            sorted({str(t.get(key)) for t in plan["trials"].values()}) for plan in (theirs, mine)
-        )
-        if there != here:
-            return f"{key} {', '.join(there)}"
-    return f"{len(theirs['trials'])} trials"
+def _difference(theirs: Any, mine: dict[str, Any]) -> str | None:
+    """In words, the first thing that the older plan has and this one has not."""
+    try:
+        older, newer = theirs["trials"], mine["trials"]
+        for key in ("data", "model", "recipe", "rule", "penalty", "seed", "trainable_blocks"):
+            here = {str(trial[key]) for trial in newer.values()}
+            missing = {str(trial[key]) for trial in older.values()} - here
+            if missing:
+                return f"{key} {', '.join(sorted(missing))}"
+        if theirs["data_fingerprint"] != mine["data_fingerprint"]:
+            return f"data with fingerprint {theirs['data_fingerprint']}"
+        if any(newer.get(name) != trial for name, trial in older.items()):
+            return f"{len(older)} trials"
+    except (TypeError, KeyError, AttributeError):
+        return "a file that is damaged or of another version of faeval"
+    return None

@@ -38,12 +38,12 @@ class StudyConfig(BaseModel):
     penalties: Annotated[
         list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(min_length=1)
     ] = [0.0, 0.01]
-    seeds: Annotated[list[int], Field(min_length=1)] = [42, 123, 456]
+    seeds: Annotated[list[Annotated[int, Field(strict=True)]], Field(min_length=1)] = [42, 123, 456]
     recipe: str | Spec = "default"
-    epochs: Annotated[int, Field(ge=1)] | None = None
+    epochs: Annotated[int, Field(ge=1, strict=True)] | None = None
     thresholds: Thresholds = Thresholds()
 
-    @field_validator("penalties", "seeds", "rules")
+    @field_validator("penalties", "seeds")
     @classmethod
     def _no_repeats(cls, values: list[Any]) -> list[Any]:
         for i, value in enumerate(values):
@@ -101,10 +101,16 @@ def plan(config: StudyConfig) -> Plan:
     recipe, changes = named_recipe(config.recipe)
     if config.epochs is not None:
         changes["epochs"] = config.epochs
-    methods = []
+    methods: list[PlannedMethod] = []
+    seen: list[Spec] = []
     for given in config.rules:
         rule = spec.build(RULES, given)
         rule_spec = spec.describe(RULES, rule)
+        if rule_spec in seen:
+            raise InputError(
+                "each rule once", f"{spec.label(RULES, rule_spec)!r} twice", "remove one"
+            )
+        seen.append(rule_spec)
         resolved = recipe.resolve(end_to_end=rule.claims.end_to_end, changes=changes)
 
         def trials(

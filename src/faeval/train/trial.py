@@ -6,6 +6,7 @@ trial.json  log.jsonl  checkpoint.safetensors  record.json
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,16 @@ from faeval.train.state import TrainState, fresh, restore, snapshot
 
 CHECKPOINT = "checkpoint.safetensors"
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
+
+
+@dataclass(frozen=True)
+class SavedReading:
+    """A trial read from its checkpoint after `epoch` epochs: one reading per state, accuracy."""
+
+    trial: Trial
+    epoch: int
+    layers: list[Reading]
+    accuracy: float
 
 
 def run_trial(
@@ -58,10 +69,9 @@ def run_trial(
         return record
 
 
-def read_trial(
-    folder: Path, *, data_dir: Path | None, device: str
-) -> tuple[Trial, list[Reading], float]:
-    """Read a saved trial again, without training: its trial, one reading per state, accuracy.
+def read_trial(folder: Path, *, data_dir: Path | None, device: str) -> SavedReading:
+    """Read a saved trial again, without training; where training was interrupted, as it stood
+    at its last checkpoint.
 
     Raises InputError where the checkpoint is missing or damaged, belongs to another
     architecture, or lacks its feedback.
@@ -76,7 +86,7 @@ def read_trial(
         raise InputError(
             "a trial with finite numbers", f"one that {error}", "read another trial"
         ) from None
-    return trial, layers, score
+    return SavedReading(trial, state.epoch, layers, score)
 
 
 def _train(

@@ -35,6 +35,8 @@ class Finding:
         return f"{self.method}, {self.check} ({self.status}): {self.evidence}. {self.consequence}"
 
 
+ROUNDING = 1e-12  # 0.30 − 0.28 is a hair short of 0.02
+
 Check = Callable[[Method, Thresholds], Finding]
 
 
@@ -69,8 +71,8 @@ class Reporter:
     def at_least(
         self, value: float, limit: float, evidence: str, good: str, bad: str, *, also: bool = True
     ) -> Finding:
-        """Passes where value ≥ limit, `also` permitting."""
-        passed = value >= limit and also
+        """Passes where value ≥ limit to within rounding, `also` permitting."""
+        passed = value >= limit - ROUNDING and also
         return self._finding(
             "pass" if passed else "flag",
             value,
@@ -104,6 +106,11 @@ class Reporter:
             evidence,
             consequence,
         )
+
+
+def percent(fraction: float) -> str:
+    """A fraction with the digits it needs: `95%`, `99.5%`."""
+    return f"{100 * fraction:.10g}%"
 
 
 def places(states: list[int]) -> str:

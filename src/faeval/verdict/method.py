@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from faeval.core.reading import Reading
+from faeval.core.trial import shortest
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -38,7 +39,7 @@ class Method:
     @property
     def name(self) -> str:
         """`dfa`, or `dfa λ=0.01` with a penalty."""
-        return f"{self.rule} λ={self.penalty:g}" if self.penalty else self.rule
+        return f"{self.rule} λ={shortest(self.penalty)}" if self.penalty else self.rule
 
     @property
     def completed(self) -> tuple[Run, ...]:

@@ -4,7 +4,7 @@ import math
 
 from faeval.core.reading import Reading
 from faeval.stats import Null, benjamini_hochberg, p_value
-from faeval.verdict.finding import Finding, Reporter, places
+from faeval.verdict.finding import Finding, Reporter, percent, places
 from faeval.verdict.method import Method, Thresholds, states_of
 
 
@@ -25,7 +25,10 @@ def rule_active(method: Method, thresholds: Thresholds) -> Finding:
     if not updates:
         kind = "credit"
         updates = [
-            (r.cosine_mean, r.state) for at in states_of(method) for r in at if r.cosine_mean
+            (r.cosine_mean, r.state)
+            for at in states_of(method)
+            for r in at
+            if r.cosine_mean is not None
         ]
     if not updates:
         return report.unmeasured("no update and no credit to compare")
@@ -33,8 +36,8 @@ def rule_active(method: Method, thresholds: Thresholds) -> Finding:
     return report.at_most(
         lowest,
         1 - thresholds.construction,
-        f"the {kind} farthest from that of backpropagation has cosine {lowest:+.3f} with it "
-        f"(at h{state})",
+        f"the {kind} at h{state} has cosine {lowest:+.3f} with that of backpropagation, the lowest "
+        "of all states",
         "The network was trained by its rule.",
         "The rule is backpropagation in disguise: its accuracy and cosines say nothing of it.",
     )
@@ -91,7 +94,7 @@ def deep_credit(method: Method, thresholds: Thresholds) -> Finding:
             f"not above fresh feedback at {places(weak)} (corrected p up to {worst:.2g}, limit "
             f"{alpha:.2g})"
             if weak
-            else f"all above fresh feedback (corrected p ≤ {worst:.1g}, limit {alpha:.2g})"
+            else f"all above fresh feedback (largest corrected p {worst:.2g}, limit {alpha:.2g})"
         ),
         "Every block is taught along the gradient.",
         f"At {places(weak)} the credit is no better than chance, which a layer mean would hide.",
@@ -104,6 +107,8 @@ def carried_mean(method: Method, thresholds: Thresholds) -> Finding:
     if method.credit_is_gradient:
         return report.settled("the credit is the gradient, as declared", "Nothing to average.")
     states = states_of(method)
+    if not states:
+        return report.unmeasured("no state was read")
     if len(states) < 3:
         return report.settled(f"{len(states)} states", "Too few for a mean to hide one.")
     if any(r.cosine_mean is None for at in states for r in at):
@@ -119,7 +124,7 @@ def carried_mean(method: Method, thresholds: Thresholds) -> Finding:
         share,
         thresholds.mean_share,
         f"h{place} holds {share:.0%} of the layer mean {mean:+.3f} (limit "
-        f"{thresholds.mean_share:.0%}); without it the mean is {rest:+.3f}",
+        f"{percent(thresholds.mean_share)}); without it the mean is {rest:+.3f}",
         "The layer mean is not one state's.",
         f"The layer mean speaks of h{place} alone: quote the layers.",
     )

@@ -1,7 +1,7 @@
 """Does depth help? Accuracy against the same network with frozen blocks."""
 
 from faeval.stats import Interval, paired_t
-from faeval.verdict.finding import Finding, Reporter, points
+from faeval.verdict.finding import ROUNDING, Finding, Reporter, percent, points
 from faeval.verdict.method import Method, Thresholds
 
 
@@ -19,27 +19,29 @@ def depth_utility(method: Method, thresholds: Thresholds) -> Finding:
             "some seed has no completed frozen-blocks control"
         )
     gain = paired_t(*zip(*paired, strict=True), population="seeds", level=thresholds.level)
-    reached = gain.estimate >= thresholds.depth_gain
+    limit = thresholds.depth_gain - ROUNDING
+    reached = gain.estimate >= limit
     # A gain that is there but not sure needs seeds; one that is not there refutes the claim.
     report = Reporter(method, "depth utility", "caution" if reached else "refuse")
-    harm = gain.estimate <= -thresholds.depth_gain
+    harm = gain.estimate <= -thresholds.depth_gain and (gain.high is None or gain.high < 0)
     return report.at_least(
         gain.estimate,
         thresholds.depth_gain,
         f"{points(gain.estimate)} over frozen blocks ({_spread(gain)}; limit "
         f"{points(thresholds.depth_gain)})",
         "The trained blocks earn their keep.",
-        "The gain may be chance: its interval reaches below the limit. Add seeds."
+        "The gain may be chance, for its interval reaches below the limit: add seeds (with the "
+        "same --out, only the new ones are trained)."
         if reached
         else "Training the blocks does harm: the network is better with random ones."
         if harm
         else "Training the blocks gains nothing worth the name over random ones: the accuracy "
         "is that of stem and head.",
-        also=gain.low is None or gain.low >= thresholds.depth_gain,
+        also=gain.low is None or gain.low >= limit,
     )
 
 
 def _spread(gain: Interval) -> str:
     if gain.low is None or gain.high is None:
         return "one seed, no interval"
-    return f"{gain.level:.0%} over {gain.n} seeds {points(gain.low)} to {points(gain.high)}"
+    return f"{percent(gain.level)} over {gain.n} seeds {points(gain.low)} to {points(gain.high)}"

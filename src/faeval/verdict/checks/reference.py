@@ -1,7 +1,7 @@
 """Checks on the reference gradient: is it real, and does it depend on the data?"""
 
 from faeval.core.reading import PrecisionReading, Reading
-from faeval.verdict.finding import Finding, Reporter, places
+from faeval.verdict.finding import Finding, Reporter, percent, places
 from faeval.verdict.method import Method, Run, Thresholds, layers_of
 
 
@@ -21,7 +21,7 @@ def reference_validity(method: Method, thresholds: Thresholds) -> Finding:
         thresholds.reference_error,
         f"{_working(readings[0][1])} gradient within {error:.1e} of float64 (median sample, worst "
         f"at h{worst}, seed {seed}; limit {thresholds.reference_error:g}), {lost:.1%} of samples "
-        f"undefined (limit {thresholds.undefined:.0%})",
+        f"undefined (limit {percent(thresholds.undefined)})",
         "The cosines are real, zeros included.",
         "The gradient cannot be measured at this precision, and neither can a cosine with it.",
         also=lost <= thresholds.undefined,
@@ -58,6 +58,10 @@ def reference_floor(method: Method, thresholds: Thresholds) -> Finding:
 def half_precision(method: Method, thresholds: Thresholds) -> Finding:
     """What the same gradients would be under autocast to 16 bits: reported, never decides."""
     report = Reporter(method, "half precision", "note")
+    if method.credit_is_gradient:
+        return report.settled(
+            "the credit is the gradient, as declared", "There is no credit to read."
+        )
     halves: list[tuple[PrecisionReading, Reading]] = [
         (p, r) for _, r in layers_of(method) for p in r.precisions[1:]
     ]
@@ -95,20 +99,22 @@ def direction_drift(method: Method, thresholds: Thresholds) -> Finding:
     the coherence ‖E g‖²/E‖g‖², decides.
     """
     report = Reporter(method, "direction drift", "caution")
+    readings = list(layers_of(method))
     drifts = [
         (r.direction.coherence, r.state, run.seed, r.direction)
-        for run, r in layers_of(method)
+        for run, r in readings
         if r.direction is not None and r.direction.coherence is not None
     ]
-    if not drifts:
-        return report.unmeasured("fewer samples than eight disjoint batches need")
+    if not drifts or len(drifts) < len(readings):
+        return report.unmeasured("some state was not read over disjoint batches")
     coherence, state, seed, direction = max(drifts, key=lambda drift: drift[0])
+    batches = f"{direction.batches} batches of {direction.batch_size}"
     return report.at_most(
         coherence,
         thresholds.drift,
-        f"at most {max(coherence, 0.0):.0%} of the gradient is common to all samples (h{state}, "
-        f"seed {seed}; limit {thresholds.drift:.0%}); means of {direction.batches} batches of "
-        f"{direction.batch_size} have cosine {direction.cosine or 0.0:+.2f}",
+        f"{max(coherence, 0.0):.0%} of the squared gradient is common to all samples at h{state} "
+        f"(seed {seed}, the largest; limit {percent(thresholds.drift)}); means of {batches} have "
+        f"cosine {direction.cosine or 0.0:+.2f}",
         "The gradient depends on the data.",
         "Every batch pulls the same way whatever it holds: the cosine measures agreement with a "
         "constant.",

@@ -1,5 +1,9 @@
 """Checks on the states: did they stay finite, and on one scale?"""
 
+from itertools import pairwise
+from math import inf, isfinite
+
+from faeval.core.reading import Reading
 from faeval.verdict.finding import Finding, Reporter, times
 from faeval.verdict.method import Method, Thresholds
 
@@ -20,19 +24,15 @@ def scale_stability(method: Method, thresholds: Thresholds) -> Finding:
     """max_l ‖h_{l+1}‖/‖h_l‖ over blocks and seeds (arXiv 2606.21126, check a)."""
     report = Reporter(method, "scale stability", "caution")
     ratios = [
-        (after.state_norm / before.state_norm, after.state, run.seed)
+        (_ratio(after, before), after.state, run.seed)
         for run in method.completed
-        for before, after in zip(run.layers, run.layers[1:], strict=False)
-        if after.state_norm is not None and before.state_norm
+        for before, after in pairwise(run.layers)
     ]
-    if not ratios:
-        return report.unmeasured("no two neighbouring states with a finite norm")
+    # A ratio that is missing or infinite may hide the very growth that is looked for.
+    if not ratios or not all(isfinite(ratio) for ratio, _, _ in ratios):
+        return report.unmeasured("some state has no finite norm, or follows one of norm zero")
     growth, state, seed = max(ratios)
-    whole = max(
-        (run.layers[-1].state_norm or 0.0) / run.layers[0].state_norm
-        for run in method.completed
-        if run.layers[0].state_norm
-    )
+    whole = max(_ratio(run.layers[-1], run.layers[0]) for run in method.completed)
     return report.at_most(
         growth,
         thresholds.growth,
@@ -42,3 +42,9 @@ def scale_stability(method: Method, thresholds: Thresholds) -> Finding:
         "One block outgrows all before it: later blocks add little to what they get, and the "
         "gradient behind a terminal LayerNorm shrinks by as much.",
     )
+
+
+def _ratio(after: Reading, before: Reading) -> float:
+    if after.state_norm is None or not before.state_norm:
+        return inf
+    return after.state_norm / before.state_norm

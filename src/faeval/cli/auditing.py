@@ -15,7 +15,7 @@ from faeval.cli.device import resolve_device
 from faeval.core.errors import InputError, unknown
 from faeval.core.spec import from_validation
 from faeval.data import load
-from faeval.records.store import writable
+from faeval.records.store import make_folder
 from faeval.report.progress import progress
 from faeval.report.terminal import console, legend, show_study
 from faeval.report.view import as_json as study_as_json
@@ -31,7 +31,7 @@ class Execution(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data_dir: Path | None = None
-    workers: Annotated[int, Field(ge=1)] | None = None
+    workers: Annotated[int, Field(ge=1, strict=True)] | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     out: Path | None = None
 
@@ -52,17 +52,17 @@ def run_audit(
     fingerprint = load(config.data, data_dir).fingerprint
     trials = planned.trials
     out = execution.out or _default_folder(planned, fingerprint)
-    with writable(out):
-        claim(out, trials, fingerprint)
-        with progress(console(stderr=True)) as follow:
-            outcome = execute(
-                trials,
-                out,
-                data_dir=data_dir,
-                device=device,
-                workers=execution.workers or _default_workers(device),
-                follow=follow,
-            )
+    make_folder(out)
+    claim(out, trials, fingerprint)
+    with progress(console(stderr=True)) as follow:
+        outcome = execute(
+            trials,
+            out,
+            data_dir=data_dir,
+            device=device,
+            workers=execution.workers or _default_workers(device),
+            follow=follow,
+        )
     judgement = audit(planned, outcome.records)
     if as_json:
         records = [outcome.records[t.id] for t in trials if t.id in outcome.records]
@@ -110,7 +110,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _default_folder(planned: Plan, fingerprint: str) -> Path:
-    content = "/".join([fingerprint, *(trial.id for trial in planned.trials)])
+    content = "/".join([fingerprint, *sorted(trial.id for trial in planned.trials)])
     digest = hashlib.blake2b(content.encode(), digest_size=4).hexdigest()
     return Path("faeval-studies") / f"{planned.config.data}-{digest}"
 

@@ -8,7 +8,7 @@ import torch
 
 from faeval.cli.device import resolve_device
 from faeval.core import spec
-from faeval.report.terminal import console, legend, show_states
+from faeval.report.terminal import console, legend, show_probes, show_states
 from faeval.report.view import state_rows
 from faeval.rules import RULES
 from faeval.train.trial import read_trial
@@ -19,16 +19,26 @@ def run_measure(folder: Path, *, data_dir: Path | None, device: str, as_json: bo
     """Print the readings of the trial in `folder`; the exit code."""
     device = resolve_device(device)
     torch.set_num_threads(1)  # as in training: the same sums in the same order
-    trial, layers, accuracy = read_trial(folder, data_dir=data_dir, device=device)
+    saved = read_trial(folder, data_dir=data_dir, device=device)
+    trial = saved.trial
     if as_json:
-        reading = {"id": trial.id, "accuracy": accuracy, "layers": [asdict(r) for r in layers]}
+        reading = {
+            "id": trial.id,
+            "epoch": saved.epoch,
+            "epochs": trial.recipe.epochs,
+            "accuracy": saved.accuracy,
+            "layers": [asdict(r) for r in saved.layers],
+        }
         print(json.dumps(reading, allow_nan=False))
         return 0
-    method = Method(
-        spec.label(RULES, trial.rule), trial.penalty, (Run(trial.seed, accuracy, tuple(layers)),)
-    )
+    run = Run(trial.seed, saved.accuracy, tuple(saved.layers))
+    method = Method(spec.label(RULES, trial.rule), trial.penalty, (run,))
     level = Thresholds().level
     screen = console()
-    show_states(screen, f"{trial.id}, accuracy {accuracy:.3f}", state_rows(method, level), level)
-    legend(screen, layers[0].samples)
+    title = (
+        f"{trial.id}, epoch {saved.epoch} of {trial.recipe.epochs}, accuracy {saved.accuracy:.3f}"
+    )
+    show_states(screen, title, state_rows(method, level), level)
+    legend(screen, saved.layers[0].samples)
+    show_probes(screen, saved.layers)
     return 0
