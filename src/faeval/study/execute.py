@@ -19,6 +19,7 @@ from faeval.records.store import read_json, write_json
 from faeval.train.trial import run_trial
 
 SECONDS_BETWEEN_LOOKS = 0.2
+GRACE = 3.0  # seconds in which an orphan may reach the end of its epoch and save
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,7 @@ def _round(
     lost: list[Trial] = []
     try:
         futures: dict[Future[Any], Trial] = {
-            pool.submit(run_trial, t, _folder(t, out), data_dir=data_dir, device=device): t
-            for t in todo
+            pool.submit(_work, t, _folder(t, out), data_dir, device, os.getpid()): t for t in todo
         }
         waiting = set(futures)
         while waiting:
@@ -136,11 +136,29 @@ def _prepare_worker(parent: int) -> None:
     torch.set_num_threads(1)
 
 
+def _work(
+    trial: Trial, folder: Path, data_dir: Path | None, device: str, parent: int
+) -> TrialRecord | None:
+    """Train one trial. A worker whose parent was killed saves what it has and ends: nobody would
+    fetch its results, and the study that goes on would find it training."""
+
+    def orphaned() -> bool:
+        return os.getppid() != parent
+
+    if orphaned():
+        os._exit(1)
+    record = run_trial(trial, folder, data_dir=data_dir, device=device, stop=orphaned)
+    if orphaned():
+        os._exit(1)
+    return record
+
+
 def _die_with(parent: int) -> None:
-    """End this worker once its parent is gone: nobody would fetch its result, and a study that
-    is started again would find it training. Writes are atomic, so that any moment will do."""
+    """End this worker soon after its parent, whatever it is at: an idle one would wait for ever.
+    Writes are atomic, so that any moment will do."""
     while os.getppid() == parent:
         time.sleep(SECONDS_BETWEEN_LOOKS)
+    time.sleep(GRACE)
     os._exit(1)
 
 
