@@ -47,11 +47,14 @@ def elsewhere(tmp_path, monkeypatch) -> None:
 
 # --- flags -----------------------------------------------------------------------------
 
+EMPTY = ("expected values separated by commas for --", "remove the empty places")
 FLAGS = [
     (["--rules", "dfo"], ["'dfo'", "did you mean 'dfa'?"]),
-    (["--rules", "bp,,dfa"], ["rule", "''"]),
-    (["--rules", ""], ["rule", "''"]),
-    (["--rules", ","], ["rule", "''"]),
+    (["--rules", "bp,,dfa"], [*EMPTY, "--rules", "'bp,,dfa'"]),
+    (["--rules", ""], [*EMPTY, "--rules", "''"]),
+    (["--rules", ","], [*EMPTY, "--rules", "','"]),
+    (["--rules", "bp, ,dfa"], [*EMPTY, "--rules", "'bp, ,dfa'"]),
+    (["--penalties", "0,,1"], [*EMPTY, "--penalties", "'0,,1'"]),
     (["--data", "digit"], ["'digit'", "did you mean 'digits'?"]),
     (["--recipe", "publishd"], ["'publishd'", "did you mean 'published'?"]),
     (["--sedes", "1"], ["--sedes", "--seeds"]),
@@ -63,12 +66,16 @@ FLAGS = [
     (["--epochs", "0"], ["epochs", "0"]),
     (["--epochs", "-3"], ["epochs", "-3"]),
     (["--epochs", "two"], ["epochs", "two"]),
-    (["--epochs", "1.5"], ["epochs", "1.5"]),
+    (["--epochs", "1.5"], ["a whole number for --epochs", "'1.5'"]),
     (["--seeds", "one"], ["--seeds", "'one'"]),
-    (["--seeds", "1,"], ["--seeds", "'1,'"]),
+    (["--seeds", "1,"], [*EMPTY, "--seeds", "'1,'"]),
     (["--seeds", "1.5"], ["--seeds", "'1.5'"]),
     (["--seeds", "1,1"], ["1 twice"]),
-    (["--rules", "bp,bp"], ["'bp' twice"]),
+    (["--rules", "bp,bp"], ["each rule once", "'bp' twice"]),
+    (["--rules", "dfa,bp, dfa"], ["each rule once", "'dfa' twice"]),
+    (["--penalties", "0.01,1e-2"], ["0.01 twice"]),
+    (["--workers", "1.5"], ["a whole number for --workers", "'1.5'"]),
+    (["--workers", "many"], ["a whole number for --workers", "'many'"]),
     (["--workers", "0"], ["workers", "0"]),
     (["--workers", "-1"], ["workers", "-1"]),
     (["--device", "tpu"], ["device", "tpu", "cpu"]),
@@ -141,6 +148,7 @@ STUDIES = {
     "model number": ("model: 3\n", ["model"]),
     "rule key": ("rules: [{name: dfa, scal: 1}]\n", ["'scal'", "did you mean 'scale'?"]),
     "rule value": ("rules: [{name: dfa, scale: big}]\n", ["scale", "big"]),
+    "rule twice": ("rules: [dfa, {name: dfa, scale: 1}]\n", ["each rule once", "'dfa' twice"]),
     "rules word": ("rules: dfa\n", ["rules", "dfa"]),
     "seeds word": ("seeds: one\n", ["seeds", "one"]),
     "seeds none": ("seeds: []\n", ["seeds"]),
@@ -148,6 +156,8 @@ STUDIES = {
     "thresholds list": ("thresholds: [3]\n", ["thresholds"]),
     "threshold value": ("thresholds: {level: 95}\n", ["level", "95"]),
     "workers": ("workers: 0\n", ["workers", "0"]),
+    "workers half": ("workers: 1.5\n", ["workers", "1.5"]),
+    "epochs half": ("epochs: 1.5\n", ["epochs", "1.5"]),
     "workers word": ("workers: all\n", ["workers", "all"]),
     "device": ("device: tpu\n", ["device", "tpu"]),
     "device number": ("device: 3\n", ["device", "3"]),
@@ -239,6 +249,8 @@ def test_the_folder_of_another_study(call: Call, finished):
     told(call("audit", run["study"], "--epochs", "3", "--out", out), "epochs", "--out", str(out))
     told(call("audit", run["study"], "--seeds", "2", "--out", out), "seed 1")
     told(call("audit", run["study"], "--data", "digit-sums", "--out", out), "data digits")
+    told(call("audit", run["study"], "--rules", "bp", "--seeds", "1,2", "--out", out), "rule", "dfa")
+    told(call("audit", run["study"], "--penalties", "0,0.5", "--out", out), "penalty 0.01")
     assert files(out) == before
 
 
@@ -339,6 +351,22 @@ def test_a_corrupted_checkpoint(call: Call, trial, damage):
     path.write_bytes(DAMAGE[damage](whole))
     assert path.read_bytes() != whole
     refused(call, trial, "checkpoint")
+
+
+@pytest.mark.parametrize("where", [0.0, 0.5, 1.0])
+def test_one_flipped_byte_of_the_tensors(call: Call, trial, where):
+    path = trial / "checkpoint.safetensors"
+    content = bytearray(path.read_bytes())
+    start = 8 + struct.unpack("<Q", content[:8])[0]
+    content[start + int(where * (len(content) - start - 1))] ^= 1
+    path.write_bytes(content)
+    refused(call, trial, "checkpoint.safetensors, got a corrupted file")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_trial_that_diverged_in_its_last_step(call: Call, trial, value):
+    edit(trial, lambda tensors: tensors["model.head.1.bias"].fill_(value))
+    refused(call, trial, "a trial with finite numbers", "diverged in epoch 2 at the loss")
 
 
 @pytest.mark.parametrize(

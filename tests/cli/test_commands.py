@@ -68,6 +68,29 @@ def test_help_of_defaults_is_true(call: Call):
 # --- list ------------------------------------------------------------------------------
 
 
+def plain(value) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={default}" for key, default in value.items())
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def assert_blocks(lines: list[str], kind: str, rows: dict[str, dict]) -> None:
+    """A title, then for each name its description beside it and a line for each detail below."""
+    start = [line.rstrip() for line in lines].index(kind)
+    end = start + next(i for i, line in enumerate(lines[start:]) if not line.strip())
+    words = [" ".join(line.split()) for line in lines[start + 1 : end]]
+    column = max(map(len, rows)) + 4
+    expected = []
+    for name, row in rows.items():
+        details = dict(row)
+        assert f"  {name}" in {line[:column].rstrip() for line in lines[start + 1 : end]}
+        expected.append(f"{name} {details.pop('about')}")
+        expected += [f"· {key.replace('_', ' ')}: {plain(v)}" for key, v in details.items()]
+    assert " ".join(" ".join(words).split()) == " ".join(" ".join(expected).split())
+    starts = [text for text in words if text.startswith("·") or text.split()[0] in rows]
+    assert len(starts) == len(expected)
+
+
 def test_list_shows_every_name(call: Call):
     from faeval.data import DATA
     from faeval.models import MODELS
@@ -87,8 +110,7 @@ def test_list_shows_every_name(call: Call):
             lines = text.splitlines()
             assert max(map(len, lines)) <= 100
             assert "…" not in text
-            starts = {line.split()[0] for line in lines if line.strip()}
-            assert set(names) <= starts
+            assert_blocks(lines, kind, json.loads(as_json.out)[kind])
         assert list(json.loads(call("list", kind, "--json").out)) == [kind]
 
 
@@ -106,8 +128,12 @@ def test_json_is_one_object_and_progress_is_elsewhere(finished):
     told = run["err"].splitlines()
     assert len(told) == 4
     for line, count in zip(told, range(1, 5), strict=True):
-        assert re.fullmatch(rf"{count}/4 (\S+) finished", line)
-        assert line.split()[1] in ids
+        found = re.fullmatch(rf"{count}/4 (\S+)( \(frozen blocks\))? finished", line)
+        assert found, line
+        (trial,) = [t for t in content["trials"] if t["id"] == found[1]]
+        assert (trial["trainable_blocks"] == 0) == bool(found[2])
+        assert trial["trainable_blocks"] in (0, 2)
+    assert {line.split()[1] for line in told} == ids
 
 
 def test_json_is_what_the_records_say(finished):
@@ -116,6 +142,7 @@ def test_json_is_what_the_records_say(finished):
         record = json.loads((out / "trials" / trial["id"] / "record.json").read_text())
         assert (trial["accuracy"], trial["status"]) == (record["accuracy"], record["status"])
         assert trial["layers"] == record["layers"]
+        assert trial["trial"] == record["trial"]
         assert [layer["state"] for layer in trial["layers"]] == [0, 1, 2]
 
 
@@ -223,8 +250,15 @@ def test_the_default_folder_is_that_of_the_plan(asked, tmp_path, small, monkeypa
     first, again, other = (asked(small, *more)[1] for more in ([], [], ["--seeds", "2"]))
     assert first == again != other
     assert re.fullmatch(r"faeval-studies/digits-[0-9a-f]{8}", str(first))
-    swapped = asked(small, "--rules", "dfa,bp")[1]
-    assert swapped == first  # the same trials
+    # The same trials in another order.
+    assert asked(small, "--rules", "dfa,bp")[1] == first
+    for flag, one, other in (
+        ("--seeds", "1,2,3", "3,1,2"),
+        ("--penalties", "0,0.01,1", "1,0,0.01"),
+        ("--rules", "bp,dfa", "dfa,bp"),
+    ):
+        more = ["--seeds", "1,2"] if flag != "--seeds" else []
+        assert asked(small, flag, one, *more)[1] == asked(small, flag, other, *more)[1] != first
 
 
 # --- measure ---------------------------------------------------------------------------
@@ -240,6 +274,8 @@ def test_measure_reads_what_the_record_says(call: Call, finished, pattern):
     assert (got.code, got.err, got.out.count("\n")) == (0, "", 1)
     content = json.loads(got.out)
     assert (content["id"], content["accuracy"]) == (folder.name, record["accuracy"])
+    assert (content["epoch"], content["epochs"]) == (2, 2)
+    assert set(content) == {"id", "epoch", "epochs", "accuracy", "layers"}
     assert content["layers"] == record["layers"]
     assert stamps(folder) == before
 
@@ -249,12 +285,32 @@ def test_measure_prints_the_table_of_the_audit(call: Call, finished):
     (folder,) = (out / "trials").glob("dfa-0.01-*")
     shown = call("measure", folder).out.splitlines()
     record = json.loads((folder / "record.json").read_text())
-    assert any(f"{folder.name}, accuracy {record['accuracy']:.3f}" in line for line in shown)
+    title = f"{folder.name}, epoch 2 of 2, accuracy {record['accuracy']:.3f}"
+    assert [line.rstrip() for line in shown].count(title) == 1
     audited = call("audit", run["study"], "--out", out).out.splitlines()
     start = audited.index(next(l for l in audited if l.startswith("dfa λ=0.01, 1 seed")))
     for line in audited[start + 1 : start + 6]:
         assert [line.split()] == [l.split() for l in shown if l.split() == line.split()][:1]
     assert max(map(len, shown)) <= 100
+
+
+def test_measure_of_an_interrupted_trial_says_its_epoch(call: Call, finished, tmp_path):
+    from faeval.core.trial import Trial
+    from faeval.train.trial import run_trial
+
+    out, _ = finished
+    (whole,) = (out / "trials").glob("dfa-0.01-*")
+    trial = Trial.model_validate_json((whole / "trial.json").read_text())
+    folder = tmp_path / trial.id
+    stopped = run_trial(trial, folder, data_dir=None, device="cpu", stop=lambda: True)
+    assert stopped is None
+    before = stamps(folder)
+    content = json.loads(call("measure", folder, "--json").out)
+    assert (content["id"], content["epoch"], content["epochs"]) == (trial.id, 1, 2)
+    assert content["layers"] != json.loads((whole / "record.json").read_text())["layers"]
+    shown = [line.rstrip() for line in call("measure", folder).out.splitlines()]
+    assert shown.count(f"{trial.id}, epoch 1 of 2, accuracy {content['accuracy']:.3f}") == 1
+    assert stamps(folder) == before
 
 
 def test_measure_needs_no_record(call: Call, trial):

@@ -8,12 +8,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from faeval.core.digest import tensor_digest
 from faeval.core.errors import InputError
 from faeval.records import store
 from faeval.records.store import (
+    make_folder,
     read_json,
     read_tensors,
-    writable,
     write_bytes,
     write_json,
     write_tensors,
@@ -162,7 +163,41 @@ def test_there_is_one_metadata_key_that_holds_json(tmp_path):
     write_tensors(tmp_path / "file", tensors(), META)
     with safe_open(tmp_path / "file", framework="pt") as file:
         (note,) = file.metadata().values()
-    assert json.loads(note) == META
+    assert json.loads(note) == META | {"digest": tensor_digest(tensors())}
+
+
+def test_the_digest_is_of_the_tensors_and_not_told_to_the_reader(tmp_path):
+    digests = set()
+    for changed in (tensors(), tensors() | {"a": torch.zeros(5)}):
+        write_tensors(tmp_path / "file", changed, META)
+        with safe_open(tmp_path / "file", framework="pt") as file:
+            (note,) = file.metadata().values()
+        digests.add(json.loads(note)["digest"])
+        assert read_tensors(tmp_path / "file")[1] == META
+    assert len(digests) == 2
+
+
+@pytest.mark.parametrize("bit", [0x01, 0x80])
+def test_any_flipped_byte_of_the_tensors_is_noticed(tmp_path, bit):
+    """The format itself has no checksum: such a file would load."""
+    write_tensors(tmp_path / "file", tensors(), META)
+    whole = (tmp_path / "file").read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    assert len(whole) - start == sum(t.nbytes for t in tensors().values())
+    for at in range(start, len(whole)):
+        (tmp_path / "file").write_bytes(whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :])
+        with pytest.raises(InputError, match=r"checkpoint at .*file, got a corrupted file"):
+            read_tensors(tmp_path / "file")
+    (tmp_path / "file").write_bytes(whole)
+    assert read_tensors(tmp_path / "file")[1] == META
+
+
+def test_a_file_without_a_digest_is_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file(tensors(), tmp_path / "file", metadata={"faeval": json.dumps(META)})
+    with pytest.raises(InputError, match="got a corrupted file"):
+        read_tensors(tmp_path / "file")
 
 
 @pytest.mark.parametrize("keep", [0, 1, 8, 9, 60, -1, -9])
@@ -188,24 +223,29 @@ def test_tensors_of_another_program_are_refused(tmp_path, metadata):
 
 
 def test_a_folder_that_can_be_written_is_made_and_left_clean(tmp_path):
-    with writable(tmp_path / "a" / "b") as folder:
-        assert folder == tmp_path / "a" / "b"
-        assert list(folder.iterdir()) == []
-        (folder / "file").write_text("x")
-    with writable(tmp_path / "a" / "b"):
-        pass
+    make_folder(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    (tmp_path / "a" / "b" / "file").write_text("x")
+    make_folder(tmp_path / "a" / "b")
     assert content(tmp_path / "a" / "b") == {"file": b"x"}
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path):
+@pytest.mark.parametrize("below", ["file", "file/a"])
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path, below):
     (tmp_path / "file").write_text("x")
-    with (
-        pytest.raises(InputError, match=r"a folder that can be written, got .*file.*--out DIR"),
-        writable(tmp_path / "file"),
-    ):
-        pass
-    with (
-        pytest.raises(InputError, match="No space left"),
-        writable(tmp_path / "full"),
-    ):
+    with pytest.raises(InputError, match=r"a folder that can be written, got .*file.*--out DIR"):
+        make_folder(tmp_path / below)
+    assert content(tmp_path) == {"file": b"x"}
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path, monkeypatch):
+    """It is there, and takes no file: read-only, or full."""
+
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.tempfile, "TemporaryFile", full)
+    with pytest.raises(
+        InputError, match=r"can be written, got .*folder \(No space left on device\).*--out DIR"
+    ):
+        make_folder(tmp_path / "folder")

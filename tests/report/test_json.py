@@ -6,11 +6,12 @@ from dataclasses import asdict
 import pytest
 from studies import STUDIES, judged, method, records, run, trial
 
+from faeval.core.trial import Trial
 from faeval.report.view import as_json
 from faeval.verdict.method import Method
 
 TRIAL_KEYS = {
-    "id", "rule", "penalty", "trainable_blocks", "seed", "status", "accuracy", "layers",
+    "id", "rule", "penalty", "trainable_blocks", "seed", "trial", "status", "accuracy", "layers",
 }  # fmt: skip
 LAYER_KEYS = {
     "state", "cosine_mean", "cosine_std", "cosine_clamped", "reference_norm", "credit_norm",
@@ -40,6 +41,8 @@ def test_the_promised_keys_and_the_very_numbers():
         assert set(one) >= TRIAL_KEYS
         assert one["id"] == record.trial.id
         assert one["rule"] == "dfa"
+        assert Trial.model_validate(one["trial"]) == record.trial
+        assert one["trial"] == record.trial.model_dump(mode="json")
         for key in ("penalty", "trainable_blocks", "seed"):
             assert one[key] == getattr(record.trial, key)
         assert (one["status"], one["accuracy"]) == (record.status, record.accuracy)
@@ -88,4 +91,4 @@ def test_options_of_a_rule_tell_trials_apart():
     one, two = printed([*found, other], judged(method(1)))["trials"]
     for entry in (one, two):
         entry.pop("id")
-    assert one != two
+    assert (one["trial"]["rule"]["scale"], two["trial"]["rule"]["scale"]) == (1.0, 3.0)

@@ -16,6 +16,7 @@ from faeval.stats import (
     feedback_draws,
     gaussian_feedback_null,
     monte_carlo_null,
+    nulls,
     p_value,
     rank_p,
 )
@@ -340,3 +341,29 @@ def test_benjamini_hochberg_ignores_what_was_not_measured():
     for bad in (-0.1, 1.1, math.inf):
         with pytest.raises(InputError):
             benjamini_hochberg([0.5, bad])
+
+
+@pytest.mark.parametrize("dimension", [64, 128, 256])
+@pytest.mark.parametrize("classes", [2, 5, 10])
+def test_features_and_pairs_give_one_variance(dimension, classes):
+    draw = torch.Generator().manual_seed(dimension + classes)
+    e = torch.randn(300, classes, generator=draw, dtype=torch.float64)
+    mixing = torch.randn(classes, dimension, generator=draw, dtype=torch.float64)
+    for noise in (0.0, 3.0):
+        g = e @ mixing + noise * torch.randn(300, dimension, generator=draw, dtype=torch.float64)
+        g, unit = (x / x.norm(dim=1, keepdim=True) for x in (g, e))
+        assert nulls._features_suffice(g, unit)
+        assert nulls._by_features(g, unit) == pytest.approx(nulls._by_pairs(g, unit), rel=3e-4)
+
+
+def test_features_see_the_spread_that_the_first_power_misses():
+    """Equal references and errors that cancel: M = 0, but the spread is not."""
+    draw = torch.Generator().manual_seed(0)
+    half = torch.randn(150, 4, generator=draw, dtype=torch.float64)
+    unit = torch.cat([half, -half]) / torch.cat([half, half]).norm(dim=1, keepdim=True)
+    g = torch.zeros(300, 64, dtype=torch.float64)
+    g[:, 0] = 1
+    assert nulls._by_features(g, unit) == pytest.approx(0, abs=1e-20)
+    assert nulls._by_pairs(g, unit) == pytest.approx(0, abs=1e-12)
+    lopsided = torch.where(unit[:, :1] > 0, unit, -unit * torch.tensor([1.0, -1, 1, -1]))
+    assert nulls._by_features(g, lopsided) == pytest.approx(nulls._by_pairs(g, lopsided), rel=3e-4)

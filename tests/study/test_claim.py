@@ -35,9 +35,11 @@ def test_plan_json_tells_every_trial_in_full(tmp_path):
         ({"model": MODEL | {"width": 9}}, ["model", "'width': 8"]),
         ({"epochs": 3}, ["recipe", "'epochs': 2"]),
         ({"rules": ["bp"]}, ["rule", "dfa"]),
-        ({"penalties": [0.1]}, ["penalty 0.0"]),
-        ({"seeds": [1, 2]}, ["seed 1"]),
+        # No penalty is lost: the frozen-blocks controls have 0.
+        ({"penalties": [0.1]}, ["(4 trials)"]),
         ({"seeds": [2]}, ["seed 1"]),
+        ({"seeds": [2, 3], "rules": ["bp", "dfa"]}, ["seed 1"]),
+        ({"seeds": [1, 2], "epochs": 3}, ["recipe", "'epochs': 2"]),
     ],
 )
 def test_another_plan_is_refused_and_the_difference_named(tmp_path, keys, words):
@@ -48,6 +50,50 @@ def test_another_plan_is_refused_and_the_difference_named(tmp_path, keys, words)
     for word in words:
         assert word in str(caught.value)
     assert "--out" in str(caught.value)
+    assert everything(tmp_path) == before
+
+
+def test_a_plan_without_one_of_two_penalties_is_refused_by_its_name(tmp_path):
+    claim(tmp_path, trials(penalties=[0.0, 0.01]), "f00d")
+    before = everything(tmp_path)
+    with pytest.raises(InputError, match=r"penalty 0\.01\)"):
+        claim(tmp_path, trials(penalties=[0.0, 0.1], seeds=[1, 2]), "f00d")
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"seeds": [1, 2, 3]},
+        {"seeds": [2, 1]},
+        {"rules": [{"name": "dfa", "scale": 2.0}, "dfa", "bp"]},
+        {"penalties": [0.01, 0.0]},
+        {"seeds": [1, 2], "penalties": [0.0, 0.5], "rules": ["dfa", "bp"]},
+    ],
+)
+def test_a_folder_may_be_extended_by_a_plan_that_holds_all_of_its_trials(tmp_path, more):
+    claim(tmp_path, trials(), "f00d")
+    larger = trials(**more)
+    assert {t.id for t in larger} > {t.id for t in trials()}
+    claim(tmp_path, larger, "f00d")
+    content = json.loads((tmp_path / "plan.json").read_text())
+    assert content == {
+        "data_fingerprint": "f00d",
+        "trials": {t.id: t.model_dump(mode="json") for t in larger},
+    }
+    assert set(everything(tmp_path)) == {"plan.json"}
+    # From now on it is the folder of the larger plan.
+    before = everything(tmp_path)
+    with pytest.raises(InputError):
+        claim(tmp_path, trials(), "f00d")
+    assert everything(tmp_path) == before
+
+
+def test_an_extension_on_other_data_is_refused(tmp_path):
+    claim(tmp_path, trials(), "f00d")
+    before = everything(tmp_path)
+    with pytest.raises(InputError, match="fingerprint f00d"):
+        claim(tmp_path, trials(seeds=[1, 2]), "beef")
     assert everything(tmp_path) == before
 
 
@@ -63,8 +109,10 @@ def test_a_difference_between_few_trials_only_is_named_too(tmp_path):
     """The same values in every field, combined otherwise: only the count differs."""
     some = trials(seeds=[1, 2], penalties=[0.0, 0.01])
     claim(tmp_path, some, "f00d")
-    with pytest.raises(InputError, match=f"{len(some)} trials"):
+    before = everything(tmp_path)
+    with pytest.raises(InputError, match=rf"\({len(some)} trials\)"):
         claim(tmp_path, some[1:], "f00d")
+    assert everything(tmp_path) == before
 
 
 @pytest.mark.parametrize(

@@ -152,9 +152,14 @@ def test_options_of_a_rule_are_in_its_name():
     ("keys", "words"),
     [
         ({"seeds": [1, 2, 1]}, ["1 twice"]),
-        ({"rules": ["dfa", "bp", "dfa"]}, ["'dfa' twice"]),
-        ({"rules": ["dfa", {"name": "dfa"}]}, ["dfa", "twice"]),
-        ({"rules": ["dfa", {"name": "dfa", "scale": 1.0}]}, ["dfa", "twice"]),
+        ({"rules": ["dfa", "bp", "dfa"]}, ["each rule once", "'dfa' twice"]),
+        ({"rules": ["dfa", {"name": "dfa"}]}, ["each rule once", "'dfa' twice"]),
+        ({"rules": ["dfa", {"name": "dfa", "scale": 1.0}]}, ["each rule once", "'dfa' twice"]),
+        ({"rules": [{"name": "dfa", "scale": 1}, "bp", "dfa"]}, ["each rule once", "'dfa' twice"]),
+        (
+            {"rules": [{"name": "dfa", "scale": 2}, {"scale": 2.0, "name": "dfa"}]},
+            ["each rule once", "'dfa(scale=2.0)' twice"],
+        ),
         ({"penalties": [0, 0.0]}, ["0.0 twice"]),
         ({"penalties": [0.01, 0.01]}, ["0.01 twice"]),
         ({"seeds": []}, ["seeds"]),

@@ -10,13 +10,14 @@ from torch import nn
 from torch.nn import functional as F
 from toys import CLASSES, fresh_state, run, stop_at, toy, toy_trial
 
+from faeval.core.errors import InputError
 from faeval.core.random import generator
 from faeval.data import Batches
 from faeval.models import Staged
 from faeval.rules import BP, DFA
-from faeval.train.loop import train_epoch
+from faeval.train.loop import accuracy, train_epoch
 from faeval.train.read import read, reading_batch
-from faeval.train.trial import read_trial
+from faeval.train.trial import SavedReading, read_trial
 
 
 @pytest.mark.parametrize(
@@ -27,17 +28,48 @@ def test_a_saved_trial_reads_as_its_record(rule, credit_at, trainable, tmp_path)
     trial = toy_trial(rule, credit_at=credit_at, trainable_blocks=trainable)
     record = run(trial, tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    found, layers, accuracy = read_trial(tmp_path, data_dir=None, device="cpu")
-    assert found == trial
-    assert layers == record.layers
-    assert accuracy == record.accuracy
+    saved = read_trial(tmp_path, data_dir=None, device="cpu")
+    assert saved == SavedReading(trial, 4, record.layers, record.accuracy)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
-def test_an_interrupted_trial_can_be_read(tmp_path):
-    run(toy_trial(), tmp_path, stop=stop_at(1))
-    _, layers, _ = read_trial(tmp_path, data_dir=None, device="cpu")
-    assert all(r.cosine_mean is not None for r in layers)
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_an_interrupted_trial_is_read_as_it_stood_at_its_last_checkpoint(tmp_path, epoch):
+    trial = toy_trial()
+    run(trial, tmp_path, stop=stop_at(epoch))
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    saved = read_trial(tmp_path, data_dir=None, device="cpu")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+    state, test = fresh_state(trial), Batches(toy(), toy().test)
+    for _ in range(epoch):
+        train_epoch(state, trial, Batches(toy(), toy().train))
+    layers = read(
+        state.model,
+        state.rule,
+        state.feedback,
+        *reading_batch(test, trial.recipe.reading_images),
+        credit_at=trial.recipe.credit_at,
+        probe_images=trial.recipe.probe_images,
+    )
+    assert saved == SavedReading(trial, epoch, layers, accuracy(state, test))
+    assert all(r.cosine_mean is not None for r in saved.layers)
+
+
+def test_a_trial_that_diverged_in_training_has_nothing_to_read(tmp_path):
+    assert run(toy_trial(learning_rate=1e30), tmp_path).status == "diverged"
+    with pytest.raises(InputError, match="a faeval checkpoint at .*, got no such file"):
+        read_trial(tmp_path, data_dir=None, device="cpu")
+
+
+def test_a_trial_that_diverged_in_its_last_step_is_refused(tmp_path):
+    trial = toy_trial(epochs=1, batch_size=21, learning_rate=1e38, weight_decay=1e3)
+    assert run(trial, tmp_path).status == "diverged"
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    assert "checkpoint.safetensors" in before
+    with pytest.raises(InputError, match="finite numbers, got one that diverged in epoch 1 at the loss"):
+        read_trial(tmp_path, data_dir=None, device="cpu")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
 class Noisy(nn.Module):

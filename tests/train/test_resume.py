@@ -17,6 +17,7 @@ from toys import (
     toy_trial,
 )
 
+from faeval.core.digest import tensor_digest
 from faeval.core.errors import InputError
 from faeval.data import Batches
 from faeval.records.log import read_log
@@ -215,6 +216,20 @@ def test_something_else_instead_of_a_checkpoint_is_refused(tmp_path, content):
     refused(toy_trial(), tmp_path, "a faeval checkpoint at .*checkpoint.safetensors")
 
 
+@pytest.mark.parametrize("where", [0.0, 0.3, 0.7, 1.0])
+def test_one_flipped_byte_of_the_tensors_is_refused(tmp_path, where):
+    file = interrupted(tmp_path)
+    content = bytearray(file.read_bytes())
+    start = 8 + int.from_bytes(content[:8], "little")
+    content[start + int(where * (len(content) - start - 1))] ^= 1
+    file.write_bytes(content)
+    refused(
+        toy_trial(),
+        tmp_path,
+        r"a faeval checkpoint at .*checkpoint\.safetensors, got a corrupted file",
+    )
+
+
 def rewritten(file: Path, change) -> None:
     tensors, meta = read_tensors(file)
     tensors, meta = dict(tensors), dict(meta)
@@ -335,5 +350,8 @@ def test_a_checkpoint_on_the_cpu_is_what_it_says(tmp_path):
 
     with safe_open(interrupted(tmp_path), framework="pt") as file:
         (note,) = file.metadata().values()
-        assert json.loads(note) == {"data": toy().fingerprint, "epoch": 2, "step": 6}
-        assert file.get_tensor(W1).device == CPU
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        assert json.loads(note) == {
+            "data": toy().fingerprint, "digest": tensor_digest(tensors), "epoch": 2, "step": 6,
+        }  # fmt: skip
+        assert tensors[W1].device == CPU

@@ -87,13 +87,14 @@ def test_growth_at_the_limit(last, status):
     assert (finding.status, finding.severity, finding.value) == (status, "caution", last)
 
 
-@pytest.mark.parametrize("hidden", [1, 2, 3])
+@pytest.mark.parametrize("hidden", [0, 1, 2, 3])
 def test_a_state_without_a_norm_leaves_growth_unmeasured(hidden):
     """A ratio that nobody could form may be the one that exceeds the limit."""
     values = [10.0, 10.0, 10.0, 10.0]
     values[hidden] = None
     broken = Run(1, 0.9, norms(*values), 0.5)
-    assert found(method(broken, run(2)), "scale stability").status != "pass"
+    finding = found(method(broken, run(2)), "scale stability")
+    assert (finding.status, finding.value) == ("unmeasured", None)
 
 
 def test_growth_from_first_to_last_is_told():
@@ -103,18 +104,24 @@ def test_growth_from_first_to_last_is_told():
 
 def test_a_stem_of_norm_zero_is_no_crash():
     finding = found(method(Run(1, 0.9, norms(0.0, 1.0, 2.0), 0.5)), "scale stability")
-    assert finding.status != "pass"
+    assert (finding.status, finding.value) == ("unmeasured", None)
 
 
 def test_growth_out_of_nothing_does_not_pass():
     finding = found(method(Run(1, 0.9, norms(1.0, 0.0, 1e6), 0.5)), "scale stability")
-    assert finding.status != "pass"
+    assert (finding.status, finding.value) == ("unmeasured", None)
 
 
-def test_a_growth_beyond_the_float_range_stays_a_finite_record():
-    finding = found(method(Run(1, 0.9, norms(1e-200, 1e200), 0.5)), "scale stability")
-    assert finding.status == "flag"
-    assert finding.value is None or math.isfinite(finding.value)
+def test_a_last_state_of_norm_zero_is_no_growth():
+    finding = found(method(Run(1, 0.9, norms(1.0, 2.0, 0.0), 0.5)), "scale stability")
+    assert (finding.status, finding.value) == ("pass", 2.0)
+
+
+@pytest.mark.parametrize("values", [(1e-200, 1e200), (1.0, 1e-200, 1e200), (1.0, math.inf)])
+def test_a_growth_beyond_the_float_range_stays_a_finite_record(values):
+    finding = found(method(Run(1, 0.9, norms(*values), 0.5), run(2)), "scale stability")
+    assert (finding.status, finding.value, finding.margin) == ("unmeasured", None, None)
+    assert "inf" not in finding.evidence.replace("finite", "")
 
 
 # --- reference validity ----------------------------------------------------------------
@@ -184,6 +191,16 @@ def test_half_precision_that_was_not_tried_is_unmeasured_and_no_reason_for_cauti
     assert judge(findings).verdict == "trust"
 
 
+def test_half_precision_of_a_credit_that_is_the_gradient_has_nothing_to_read():
+    bad = precision("float16", cosine=0.1, samples_lost=700, conclusion_changes=True)
+    for precisions in ((precision(),), (precision(), bad)):
+        bp = method(run(1, precisions=precisions), rule="bp", credit_is_gradient=True)
+        finding = found(bp, "half precision")
+        assert (finding.status, finding.severity) == ("pass", "note")
+        assert (finding.value, finding.threshold, finding.margin) == (None, None, None)
+        assert "as declared" in finding.evidence
+
+
 # --- direction drift -------------------------------------------------------------------
 
 
@@ -191,7 +208,16 @@ def test_half_precision_that_was_not_tried_is_unmeasured_and_no_reason_for_cauti
 def test_drift_at_the_limit(coherence, status):
     finding = found(method(run(1), run(2, at=2, direction=direction(coherence))), "direction drift")
     assert (finding.status, finding.severity, finding.value) == (status, "caution", coherence)
-    assert "(h2, seed 2;" in finding.evidence
+    assert finding.evidence == (
+        "50% of the squared gradient is common to all samples at h2 (seed 2, the largest; "
+        "limit 50%); means of 8 batches of 125 have cosine +0.40"
+    )
+
+
+@pytest.mark.parametrize(("limit", "told"), [(0.355, "35.5%"), (0.29, "29%"), (1.0, "100%")])
+def test_a_limit_is_told_with_the_digits_it_needs(limit, told):
+    evidence = found(method(), "direction drift", Thresholds(drift=limit)).evidence
+    assert f"; limit {told});" in evidence
 
 
 def test_drift_without_batches_is_unmeasured():

@@ -104,6 +104,27 @@ def rescaled(x: Tensor) -> tuple[Tensor, Tensor]:
     return rows.div_(scale), scale
 
 
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Samples prepared once for several measurements: `values · scale`, and ‖values_n‖.
+
+    values (N, D) and scale (N, 1) are those of `rescaled`; length is (N,). Functions that
+    take Rows in place of a tensor give the same bits.
+    """
+
+    values: Tensor
+    scale: Tensor
+    length: Tensor
+
+
+def prepared(x: Tensor | Rows) -> Rows:
+    """`x` (N, …) as Rows; Rows as they are."""
+    if isinstance(x, Rows):
+        return x
+    values, scale = rescaled(x)
+    return Rows(values, scale, torch.linalg.vector_norm(values, dim=1))
+
+
 def rescaled_together(x: Tensor) -> Tensor:
     """`x` (N, …) as float64 rows (N, D), all divided by one power of two, the largest in [1, 2).
 
@@ -115,7 +136,7 @@ def rescaled_together(x: Tensor) -> Tensor:
     return rows.mul_(scale / known.max()) if len(known) else rows
 
 
-def norm(x: Tensor) -> Tensor:
+def norm(x: Tensor | Rows) -> Tensor:
     """‖x_n‖₂ over all dimensions but the first.
 
     Args:
@@ -125,11 +146,11 @@ def norm(x: Tensor) -> Tensor:
         (N,) float64, in the units of x. NaN for a sample with an inf or a NaN; inf
         only where the norm itself exceeds float64.
     """
-    length, scale = _length(x)
-    return length * scale
+    rows = prepared(x)
+    return rows.length * rows.scale.squeeze(1)
 
 
-def cosine(a: Tensor, b: Tensor) -> Alignment:
+def cosine(a: Tensor | Rows, b: Tensor | Rows) -> Alignment:
     """cos_n = ⟨a_n, b_n⟩ / (‖a_n‖ ‖b_n‖), without eps.
 
     Multiplying either vector by a power of two that keeps it representable leaves
@@ -144,11 +165,13 @@ def cosine(a: Tensor, b: Tensor) -> Alignment:
     Raises:
         InputError: the shapes differ, or have no sample dimension.
     """
-    same_shape(a, b)
-    (u, _), (v, _) = rescaled(a), rescaled(b)
-    lengths = torch.linalg.vector_norm(u, dim=1) * torch.linalg.vector_norm(v, dim=1)
-    # The products overwrite our own copy: no third array of this size is needed.
-    cosines = (u.mul_(v).sum(dim=1) / lengths).clamp_(-1.0, 1.0)  # rounding: a few ulp
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        same_shape(a, b)
+    u, v = prepared(a), prepared(b)
+    lengths = u.length * v.length
+    # einsum, for it makes no array of products.
+    products = torch.einsum("nd,nd->n", u.values, v.values)
+    cosines = (products / lengths).clamp_(-1.0, 1.0)  # rounding: a few ulp
     return Alignment(
         cosine=cosines,
         zero=int((lengths == 0).sum()),
@@ -156,7 +179,7 @@ def cosine(a: Tensor, b: Tensor) -> Alignment:
     )
 
 
-def ratio(a: Tensor, b: Tensor) -> Tensor:
+def ratio(a: Tensor | Rows, b: Tensor | Rows) -> Tensor:
     """‖a_n‖ / ‖b_n‖, also where the norms themselves leave the range.
 
     Args:
@@ -173,7 +196,7 @@ def ratio(a: Tensor, b: Tensor) -> Tensor:
     return quotient * (a_scale / b_scale)
 
 
-def log2_ratio(a: Tensor, b: Tensor) -> Tensor:
+def log2_ratio(a: Tensor | Rows, b: Tensor | Rows) -> Tensor:
     """log₂(‖a_n‖ / ‖b_n‖): as `ratio`, finite for all finite non-zero vectors; −inf for a_n = 0."""
     quotient, a_scale, b_scale = _quotient(a, b)
     return quotient.log2() + (a_scale.log2() - b_scale.log2())
@@ -227,20 +250,14 @@ def _quantiles(values: Tensor, points: tuple[float, ...]) -> list[float]:
     return torch.lerp(ordered[low], ordered[high], position - low).tolist()
 
 
-def _quotient(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _quotient(a: Tensor | Rows, b: Tensor | Rows) -> tuple[Tensor, Tensor, Tensor]:
     """‖rows_a‖ / ‖rows_b‖ (NaN where b is zero) and the two scales, each (N,)."""
-    a_length, a_scale = _length(a)
-    b_length, b_scale = _length(b)
-    if len(a_length) != len(b_length):
+    u, v = prepared(a), prepared(b)
+    if len(u.length) != len(v.length):
         raise InputError(
             "as many samples in both tensors",
-            f"{len(a_length)} and {len(b_length)}",
+            f"{len(u.length)} and {len(v.length)}",
             "pass both for the same samples",
         )
-    return a_length / b_length.where(b_length != 0, math.nan), a_scale, b_scale
-
-
-def _length(x: Tensor) -> tuple[Tensor, Tensor]:
-    """‖rows‖ and scale, each (N,); their product is the norm."""
-    rows, scale = rescaled(x)
-    return torch.linalg.vector_norm(rows, dim=1), scale.squeeze(1)
+    quotient = u.length / v.length.where(v.length != 0, math.nan)
+    return quotient, u.scale.squeeze(1), v.scale.squeeze(1)

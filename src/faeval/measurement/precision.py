@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 
 from faeval.core.errors import InputError
-from faeval.measurement.alignment import cosine, norm, rescaled, same_shape, samplewise, summary
+from faeval.measurement.alignment import (
+    Rows,
+    cosine,
+    norm,
+    prepared,
+    same_shape,
+    samplewise,
+    summary,
+)
 
 LOST_SHARE = 0.01  # more lost samples than this change the population that is spoken for
 
@@ -38,7 +46,11 @@ class Precision:
 
 
 def compare(
-    working: Tensor, reference: Tensor, credit: Tensor | None = None, *, tolerance: float = 0.01
+    working: Tensor,
+    reference: Tensor | Rows,
+    credit: Tensor | Rows | None = None,
+    *,
+    tolerance: float = 0.01,
 ) -> Precision:
     """Compares w_n, the gradient of a working-precision run, with g_n, its float64 twin.
 
@@ -58,12 +70,15 @@ def compare(
     Raises:
         InputError: shapes differ, or `working` is not of a floating dtype.
     """
-    same_shape(working, reference)
+    for other in (reference, credit):
+        if isinstance(other, Tensor):
+            same_shape(working, other)
     if not working.is_floating_point():
         raise InputError("a floating dtype", str(working.dtype), "pass the gradient as computed")
     raw = samplewise(working)
     finite = raw.isfinite().all(dim=1)
-    g, scale = rescaled(reference)
+    exact = prepared(reference)
+    g, scale = exact.values, exact.scale
     known = g.any(dim=1) & scale.squeeze(1).isfinite()
     lost = int((known & ~(finite & raw.any(dim=1))).sum())
 
@@ -72,13 +87,13 @@ def compare(
     underflow = int((visible & (raw == 0) & known[:, None]).sum())
     # In the units of g the difference of two tiny vectors is exact; `norm` guards its squares.
     difference = raw.to(torch.float64, copy=True).div_(scale).sub_(g)
-    errors = (norm(difference) / torch.linalg.vector_norm(g, dim=1))[known & finite]
+    errors = (norm(difference) / exact.length)[known & finite]
     described = summary(errors)
 
     with_working = with_reference = changes = None
     if credit is not None:
         with_working, with_reference = (
-            summary(cosine(credit, x).cosine[known]).mean for x in (working, reference)
+            summary(cosine(prepared(credit), x).cosine[known]).mean for x in (working, exact)
         )
         gap = abs(with_working - with_reference)
         if lost > LOST_SHARE * int(known.sum()):

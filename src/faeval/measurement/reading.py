@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,7 +15,16 @@ from faeval.core.reading import (
     ProbeReading,
     Reading,
 )
-from faeval.measurement.alignment import Summary, clamped_cosine, cosine, norm, ratio, summary
+from faeval.measurement.alignment import (
+    Rows,
+    Summary,
+    clamped_cosine,
+    cosine,
+    norm,
+    prepared,
+    ratio,
+    summary,
+)
 from faeval.measurement.direction import direction_stability
 from faeval.measurement.functional import Tail, nudge, perturbation_correlation
 from faeval.measurement.precision import compare
@@ -35,7 +45,6 @@ def read_state(
     credit: Tensor,
     exact: Tensor,
     working: Tensor,
-    mean_loss: Tensor,
     precisions: Sequence[PrecisionReading] = (),
     update_cosine: float | None = None,
     null: NullReading | None = None,
@@ -44,14 +53,16 @@ def read_state(
 ) -> Reading:
     """Read the credit at state h_l (N, …) against its reference; see `Reading` for the fields.
 
-    `exact`, `working` and `mean_loss` are those of `measurement.reference`. A sample with a
-    norm that is not finite makes that mean norm None: nothing is averaged around it.
+    `exact` and `working` are those of `measurement.reference`; the gradient of the mean loss,
+    which common practice reads, is `working`/N. A sample with a norm that is not finite makes
+    that mean norm None: nothing is averaged around it.
     """
-    alignment = cosine(credit, exact)
+    a, reference = prepared(credit), prepared(exact)
+    alignment = cosine(a, reference)
     cosines = summary(alignment.cosine)
     interval = student_t(alignment.defined, population="images") if cosines.count else None
-    own = read_precision(credit, exact, working)
-    g, size = norm(exact), norm(h)
+    own = read_precision(a, reference, working)
+    g, size = norm(reference), norm(h)
     return Reading(
         state=state,
         samples=len(h),
@@ -63,12 +74,12 @@ def read_state(
         cosine_low=interval and interval.low,
         cosine_high=interval and interval.high,
         cosine_quantiles=_quantiles(cosines),
-        cosine_clamped=number(clamped_cosine(credit, mean_loss).mean().item()),
+        cosine_clamped=number(clamped_cosine(credit, working / len(h)).mean().item()),
         reference_norm=number(g.mean().item()),
         reference_norm_mean_loss=number(g.mean().item() / len(h)),
-        credit_norm=number(norm(credit).mean().item()),
+        credit_norm=number(norm(a).mean().item()),
         state_norm=number(size.mean().item()),
-        credit_ratio=number(summary(ratio(credit, exact)).median),
+        credit_ratio=number(summary(ratio(a, reference)).median),
         sensitivity=number((g * size).mean().item()),
         reference_relative_error=own.relative_error,
         precisions=(own, *precisions),
@@ -80,19 +91,23 @@ def read_state(
 
 
 def read_precision(
-    credit: Tensor, exact: Tensor, gradient: Tensor, under_autocast: torch.dtype | None = None
+    credit: Tensor | Rows,
+    exact: Tensor | Rows,
+    gradient: Tensor,
+    under_autocast: torch.dtype | None = None,
 ) -> PrecisionReading:
     """The gradient in one precision, in the dtype it was computed in, against float64.
 
     `under_autocast` is the precision asked of autocast, which may leave a state in another
     one; `gradient` is then that of the mean loss.
     """
+    reference = prepared(exact)
     if under_autocast is not None:
-        exact = exact / len(exact)
-    p = compare(gradient, exact, credit)
+        reference = replace(reference, scale=reference.scale / len(gradient))
+    p = compare(gradient, reference, credit)
     return PrecisionReading(
         dtype=p.dtype if under_autocast is None else str(under_autocast).removeprefix("torch."),
-        samples=len(exact),
+        samples=len(gradient),
         relative_error=number(p.relative_error_median),
         relative_error_p95=number(p.relative_error_p95),
         underflow=p.underflow,

@@ -18,7 +18,6 @@ class Reference:
 
     exact      ∂ℓ_n/∂h_l in float64: the reference g_l
     working    the same in the module's own precision
-    mean_loss  ∂(mean_n ℓ_n)/∂h_l in the module's own precision: what `loss.backward()` leaves
     autocast   by dtype, the gradient of the mean loss under autocast, as it comes: what
                training in that precision without loss scaling has to go by
     states     h_l in the module's own precision, without graph
@@ -26,7 +25,6 @@ class Reference:
 
     exact: list[Tensor]
     working: list[Tensor]
-    mean_loss: list[Tensor]
     autocast: dict[torch.dtype, list[Tensor]]
     states: list[Tensor]
 
@@ -43,12 +41,11 @@ def reference(
     its gradients, buffers and mode stay as they are."""
     ours = reading_copy(module)
     states, loss = forward(ours, x, y)
-    working = _gradients(loss.sum(), states, retain_graph=True)
-    mean_loss = _gradients(loss.mean(), states)
+    working = _gradients(loss.sum(), states)
     reduced = {dtype: _under_autocast(forward, ours, x, y, dtype) for dtype in autocast}
     exact_states, exact_loss = forward(ours.double(), double(x), y)
     exact = _gradients(exact_loss.sum(), exact_states)
-    return Reference(exact, working, mean_loss, reduced, [h.detach() for h in states])
+    return Reference(exact, working, reduced, [h.detach() for h in states])
 
 
 def reading_copy(module: nn.Module) -> nn.Module:
@@ -76,7 +73,5 @@ def _under_autocast(
     return _gradients(loss.mean(), states)
 
 
-def _gradients(
-    loss: Tensor, states: Sequence[Tensor], *, retain_graph: bool = False
-) -> list[Tensor]:
-    return list(torch.autograd.grad(loss, states, retain_graph=retain_graph))
+def _gradients(loss: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
+    return list(torch.autograd.grad(loss, states))

@@ -162,7 +162,6 @@ def _read(
         credit=credit,
         exact=exact,
         working=ref.working[l],
-        mean_loss=ref.mean_loss[l],
         precisions=[
             read_precision(credit, exact, ref.autocast[dtype][l], under_autocast=dtype)
             for dtype in precisions

@@ -92,8 +92,7 @@ def find_truth(
         g = central_differences(tap, exact, x64, y, states)
         own, _ = tap.forward(reading_copy(plain), x, y)
         rounded = [a.to(h.dtype) for a, h in zip(g, own, strict=True)]
-        mean = [(a / len(a)).to(h.dtype) for a, h in zip(g, own, strict=True)]
-        gradients = Reference(g, rounded, mean, {}, _detached(own))
+        gradients = Reference(g, rounded, {}, _detached(own))
     errors = directional_errors(tap, exact, x64, y, states, gradients.exact, generator)
     return Truth(source, gradients, errors, exact)
 

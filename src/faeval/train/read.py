@@ -73,7 +73,6 @@ def read(
             credit=credit,
             exact=ref.exact[state],
             working=ref.working[state],
-            mean_loss=ref.mean_loss[state],
             precisions=precisions[state],
             update_cosine=updates[state],
             null=None if source is None else read_gaussian_null(credit, ref.exact[state], source),
