@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from faeval.core.trial import Recipe, Trial
     from faeval.data import DATA, Batches, Dataset, Source, Split, load
     from faeval.models import MODELS, Architecture, ResMLP, Staged
+    from faeval.probe import Measured, every, logarithmic, measure, watch
     from faeval.records.schema import TrialRecord
     from faeval.rules import BP, DFA, RULES, Claims, Rule
     from faeval.stats import Interval, Null
@@ -29,6 +30,7 @@ _HOME = {
     "Trial": "faeval.core.trial",
     **dict.fromkeys(("DATA", "Batches", "Dataset", "Source", "Split", "load"), "faeval.data"),
     **dict.fromkeys(("MODELS", "Architecture", "ResMLP", "Staged"), "faeval.models"),
+    **dict.fromkeys(("Measured", "every", "logarithmic", "measure", "watch"), "faeval.probe"),
     "TrialRecord": "faeval.records.schema",
     **dict.fromkeys(("BP", "DFA", "RULES", "Claims", "Rule"), "faeval.rules"),
     **dict.fromkeys(("Interval", "Null"), "faeval.stats"),
@@ -51,6 +53,7 @@ __all__ = [
     "InputError",
     "Interval",
     "Judgement",
+    "Measured",
     "Method",
     "Null",
     "Reading",
@@ -67,8 +70,12 @@ __all__ = [
     "TrialRecord",
     "Verdict",
     "__version__",
+    "every",
     "judge_all",
     "load",
+    "logarithmic",
+    "measure",
+    "watch",
 ]
 
 

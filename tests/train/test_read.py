@@ -1,6 +1,8 @@
 """Reading a network in training: which credit is read where, and that nothing is disturbed."""
 
 import copy
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch import Tensor
 
 from faeval.core.random import generator
 from faeval.models import ResMLP, Staged
-from faeval.rules import BP, DFA
+from faeval.rules import BP, DFA, Claims
 from faeval.train.read import read
 
 DEPTH, N = 3, 40
@@ -103,3 +105,28 @@ def test_reading_leaves_the_model_and_the_global_generator_alone():
     assert model.training
     assert all(p.grad is not None and bool((p.grad == 1).all()) for p in model.parameters())
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+@dataclass(frozen=True)
+class DrawnDFA(DFA):
+    """DFA that keeps quiet about its closed form, so that its null must be drawn."""
+
+    claims: ClassVar[Claims] = replace(DFA.claims, gaussian_in_error=False)
+
+
+@pytest.mark.parametrize("credit_at", ["output", "input"])
+def test_a_drawn_null_agrees_with_the_closed_form(credit_at):
+    model, (x, y) = network(), batch()
+    feedback = DFA().init(model, generator(0, "feedback"))
+    closed, drawn = (
+        read(model, rule, feedback, x, y, credit_at=credit_at, probe_images=0)
+        for rule in (DFA(), DrawnDFA())
+    )
+    for ours, theirs in zip(drawn, closed, strict=True):
+        assert ours.null is not None
+        assert theirs.null is not None
+        assert (ours.null.method, ours.null.draws) == ("monte-carlo", 100)
+        assert ours.null.std == pytest.approx(theirs.null.std, rel=4 / 200**0.5)
+        assert abs(ours.null.mean or 0.0) < 4 * (theirs.null.std or 0.0) / 10
+        assert ours.null.p == pytest.approx(theirs.null.p, abs=0.2)
+        assert (ours.null.p or 0) >= 1 / 101

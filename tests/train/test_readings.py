@@ -58,7 +58,7 @@ def test_an_interrupted_trial_is_read_as_it_stood_at_its_last_checkpoint(tmp_pat
 
 def test_a_trial_that_diverged_in_training_has_nothing_to_read(tmp_path):
     assert run(toy_trial(learning_rate=1e30), tmp_path).status == "diverged"
-    with pytest.raises(InputError, match="a faeval checkpoint at .*, got no such file"):
+    with pytest.raises(InputError, match=r"a faeval checkpoint at .*, got no such file"):
         read_trial(tmp_path, data_dir=None, device="cpu")
 
 
@@ -67,7 +67,9 @@ def test_a_trial_that_diverged_in_its_last_step_is_refused(tmp_path):
     assert run(trial, tmp_path).status == "diverged"
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     assert "checkpoint.safetensors" in before
-    with pytest.raises(InputError, match="finite numbers, got one that diverged in epoch 1 at the loss"):
+    with pytest.raises(
+        InputError, match="finite numbers, got one that diverged in epoch 1 at the loss"
+    ):
         read_trial(tmp_path, data_dir=None, device="cpu")
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 

@@ -117,9 +117,9 @@ def test_a_last_state_of_norm_zero_is_no_growth():
     assert (finding.status, finding.value) == ("pass", 2.0)
 
 
-@pytest.mark.parametrize("values", [(1e-200, 1e200), (1.0, 1e-200, 1e200), (1.0, math.inf)])
+@pytest.mark.parametrize("values", [(1e-200, 1e200, 1e200), (1.0, 1e-200, 1e200)])
 def test_a_growth_beyond_the_float_range_stays_a_finite_record(values):
-    finding = found(method(Run(1, 0.9, norms(*values), 0.5), run(2)), "scale stability")
+    finding = found(method(Run(1, 0.9, norms(*values), 0.5), run(2, states=3)), "scale stability")
     assert (finding.status, finding.value, finding.margin) == ("unmeasured", None, None)
     assert "inf" not in finding.evidence.replace("finite", "")
 

@@ -133,7 +133,7 @@ def test_real_null_readings_are_flagged():
     for _ in range(studies):
         credit = e @ normal(4, 24)
         read = read_state(
-            1, h=g, credit=credit, exact=g, working=g.float(), mean_loss=g.float() / 48,
+            1, h=g, credit=credit, exact=g, working=g.float(),
             null=read_gaussian_null(credit, g, e),
         )  # fmt: skip
         one = method(Run(1, 0.9, (reading(0), read), 0.5))

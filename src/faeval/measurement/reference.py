@@ -8,6 +8,8 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+CHUNK = 256  # samples whose graph is held at once
+
 Forward = Callable[[nn.Module, Tensor, Tensor], tuple[Sequence[Tensor], Tensor]]
 """(module, x, y) → states h_0 … h_L with graph, and the per-sample losses ℓ_n (N,)."""
 
@@ -40,12 +42,10 @@ def reference(
     """Differentiate `forward` at the states. Works on copies of `module` in evaluation mode:
     its gradients, buffers and mode stay as they are."""
     ours = reading_copy(module)
-    states, loss = forward(ours, x, y)
-    working = _gradients(loss.sum(), states)
+    states, working = _in_chunks(forward, ours, x, y)
     reduced = {dtype: _under_autocast(forward, ours, x, y, dtype) for dtype in autocast}
-    exact_states, exact_loss = forward(ours.double(), double(x), y)
-    exact = _gradients(exact_loss.sum(), exact_states)
-    return Reference(exact, working, reduced, [h.detach() for h in states])
+    _, exact = _in_chunks(forward, ours.double(), x, y)
+    return Reference(exact, working, reduced, states)
 
 
 def reading_copy(module: nn.Module) -> nn.Module:
@@ -64,14 +64,30 @@ def double(x: Tensor) -> Tensor:
     return x.double() if x.is_floating_point() else x
 
 
+def _in_chunks(
+    forward: Forward, module: nn.Module, x: Tensor, y: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """States and the gradients of the summed loss at them, in the precision of the parameters.
+
+    Samples do not depend on each other in evaluation mode: a few at a time keep the graph, the
+    largest thing in memory, small."""
+    wide = any(p.dtype == torch.float64 for p in module.parameters())
+    parts = []
+    for some, labels in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
+        states, loss = forward(module, double(some) if wide else some, labels)
+        gradients = torch.autograd.grad(loss.sum(), states)
+        parts.append(([h.detach() for h in states], gradients))
+    states, gradients = (
+        [torch.cat(of_state) for of_state in zip(*side, strict=True)]
+        for side in zip(*parts, strict=True)
+    )
+    return states, gradients
+
+
 def _under_autocast(
     forward: Forward, module: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype
 ) -> list[Tensor]:
     # Inside of a caller's autocast the cache would hand out the weights of the dtype before.
     with torch.autocast(x.device.type, dtype=dtype, cache_enabled=False):
         states, loss = forward(module, x, y)
-    return _gradients(loss.mean(), states)
-
-
-def _gradients(loss: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
-    return list(torch.autograd.grad(loss, states))
+    return list(torch.autograd.grad(loss.mean(), states))

@@ -7,20 +7,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from faeval.core.errors import InputError
 from faeval.core.reading import Reading
 from faeval.probe.truth import Source, Truth
-from faeval.report.terminal import PLAIN_WIDTH
+from faeval.report.terminal import PLAIN_WIDTH, show_findings
 from faeval.verdict.checks import CHECKS, depth_utility, reference_validity
 from faeval.verdict.finding import Finding
 from faeval.verdict.judge import Verdict, judge
 from faeval.verdict.method import Method, Run, Thresholds
-
-_MARK = {"pass": "✓", "flag": "✗", "unmeasured": "?"}
 
 
 @dataclass(frozen=True)
@@ -59,12 +56,7 @@ class Measured:
         screen.print()
         because = f" ({', '.join(self.verdict.reasons)})" if self.verdict.reasons else ""
         screen.print(f"verdict: {self.verdict.verdict}{because}", markup=False)
-        for f in self.findings:
-            if f.status == "pass" and f.value is None:
-                continue
-            mark = "·" if f.severity == "note" and f.status != "pass" else _MARK[f.status]
-            told = f"{mark} {f.check}: {f.evidence}. {'' if f.status == 'pass' else f.consequence}"
-            screen.print(Padding(Text(told.rstrip()), (0, 0, 0, 2)))
+        show_findings(screen, self.findings)
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 

@@ -154,7 +154,8 @@ def _show_methods(out: Console, rows: Sequence[MethodRow], level: float) -> None
 
 def show_findings(out: Console, findings: Sequence[Finding]) -> None:
     """Print what decided in full sentences, and what passed in one line with its numbers."""
-    told = [f for f in findings if f.status != "pass"]
+    silent = ("note", "unmeasured")  # what was not tried and decides nothing
+    told = [f for f in findings if f.status != "pass" and (f.severity, f.status) != silent]
     for finding in sorted(told, key=lambda f: f.severity == "note"):
         mark, style = _MARK[finding.status] if finding.severity != "note" else ("·", "dim")
         line = Text.assemble(
@@ -198,6 +199,8 @@ def _show_contrasts(out: Console, contrasts: Sequence[Contrast]) -> None:
 
 def _headline(rule: str, penalty: float, contrasts: Sequence[Contrast]) -> str:
     """Where the interval over seeds shows a change, and in which direction."""
+    if all(c.difference.low is None for c in contrasts):
+        return f"{rule}: the penalty {shortest(penalty)} changes the credit in this one seed"
     raised = [c.state for c in contrasts if c.clear and c.difference.estimate > 0]
     lowered = [c.state for c in contrasts if c.clear and c.difference.estimate < 0]
     changes = [

@@ -9,12 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faeval.core.random import generator
-from faeval.core.reading import PrecisionReading, ProbeReading, Reading
+from faeval.core.reading import NullReading, PrecisionReading, ProbeReading, Reading
+from faeval.core.trace import Trace
 from faeval.data import Batches
+from faeval.measurement.alignment import cosine, prepared, summary
 from faeval.measurement.functional import Tail, update_alignment
 from faeval.measurement.reading import (
     number,
     read_direction,
+    read_drawn_null,
     read_gaussian_null,
     read_precision,
     read_probes,
@@ -27,6 +30,7 @@ from faeval.train.step import CreditAt, read_credits, run, teach
 
 HALF_PRECISIONS = (torch.bfloat16, torch.float16)
 PROBE_DIRECTIONS = 8
+NULL_DRAWS = 100
 
 
 def reading_batch(batches: Batches, images: int) -> tuple[Tensor, Tensor]:
@@ -65,7 +69,7 @@ def read(
         updates = _update_cosines(model, rule, feedback, x[few], y[few], credit_at)
         precisions = _half_precisions(model, some, x[few], y[few])
         probes = _probes(model, some, [g[few] for g in ref.exact], ref.states, y[few])
-    source = trace.error if rule.claims.gaussian_in_error else None
+    nulls = _nulls(model, rule, trace, credits, ref.exact, credit_at)
     return [
         read_state(
             state,
@@ -75,7 +79,7 @@ def read(
             working=ref.working[state],
             precisions=precisions[state],
             update_cosine=updates[state],
-            null=None if source is None else read_gaussian_null(credit, ref.exact[state], source),
+            null=nulls[state],
             direction=read_direction(ref.exact[state], generator(0, "direction")),
             probes=probes[state],
         )
@@ -86,6 +90,38 @@ def read(
 def _forward(module: nn.Module, x: Tensor, y: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
     trace = cast(Staged, module).run(x, y, local=False)
     return trace.states, trace.loss
+
+
+def _nulls(
+    model: Staged,
+    rule: Rule,
+    trace: Trace,
+    credits: Sequence[Tensor],
+    exact: Sequence[Tensor],
+    credit_at: CreditAt,
+) -> list[NullReading | None]:
+    """What fresh feedback would read: in closed form where the rule allows it, else drawn; none
+    for a rule that is end-to-end or has no feedback to draw."""
+    if rule.claims.gaussian_in_error:
+        return [
+            read_gaussian_null(credit, g, trace.error)
+            for credit, g in zip(credits, exact, strict=True)
+        ]
+    if rule.claims.end_to_end or not rule.init(model, generator(0, "fresh 0")):
+        return [None] * len(credits)
+    prepared_exact = [prepared(g) for g in exact]
+    draws = []
+    for draw in range(NULL_DRAWS):
+        fresh = rule.init(model, generator(0, f"fresh {draw}"))
+        fresh = {name: b.to(trace.error.device) for name, b in fresh.items()}
+        offered = read_credits(rule.credit(trace, fresh), credit_at)
+        pairs = zip(offered, prepared_exact, strict=True)
+        draws.append([summary(cosine(a, g).cosine).mean for a, g in pairs])
+    by_state = torch.tensor(draws, dtype=torch.float64).T
+    return [
+        read_drawn_null(credit, g, drawn) if bool(drawn.isfinite().all()) else None
+        for credit, g, drawn in zip(credits, exact, by_state, strict=True)
+    ]
 
 
 def _update_cosines(
@@ -99,7 +135,7 @@ def _update_cosines(
     teach(trace, credits, credit_at=credit_at)
     teach(true.run(x, y, local=False), None)
 
-    def cosine(ours: nn.Module, theirs: nn.Module) -> float | None:
+    def stage_cosine(ours: nn.Module, theirs: nn.Module) -> float | None:
         pairs = [
             (p.grad, q.grad)
             for p, q in zip(ours.parameters(), theirs.parameters(), strict=True)
@@ -110,7 +146,7 @@ def _update_cosines(
         return number(update_alignment(*zip(*pairs, strict=True)).cosine.item())
 
     stages = zip([taught.stem, *taught.blocks], [true.stem, *true.blocks], strict=True)
-    return [cosine(ours, theirs) for ours, theirs in stages]
+    return [stage_cosine(ours, theirs) for ours, theirs in stages]
 
 
 def _half_precisions(

@@ -85,11 +85,12 @@ def deep_credit(method: Method, thresholds: Thresholds) -> Finding:
     alpha = 1 - thresholds.level
     weak = [at[0].state for at, q in zip(deep, adjusted, strict=True) if not q <= alpha]
     profile = " ".join(f"h{at[0].state} {_mean(at):+.2f}" for at in deep)
+    spread = max(r.null.std or 0.0 for at in deep for r in at if r.null)
     worst = max(adjusted)
     return report.at_most(
         worst,
         alpha,
-        f"cosines {profile}; "
+        f"cosines {profile}, where fresh feedback gives ±{spread:.3f} (one seed); "
         + (
             f"not above fresh feedback at {places(weak)} (corrected p up to {worst:.2g}, limit "
             f"{alpha:.2g})"
