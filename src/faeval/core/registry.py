@@ -22,6 +22,11 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
         self._discovered = False
 
+    @property
+    def group(self) -> str:
+        """The entry-point group by which third parties join."""
+        return f"faeval.{self.kind.replace(' ', '_')}s"
+
     def register(self, name: str) -> Callable[[E], E]:
         """Decorator that enters an object, a T, under `name`; raises InputError on a duplicate.
 
@@ -58,5 +63,5 @@ class Registry(Generic[T]):
         if self._discovered:
             return
         self._discovered = True
-        for point in entry_points(group=f"faeval.{self.kind.replace(' ', '_')}s"):
+        for point in entry_points(group=self.group):
             self.register(point.name)(point.load())

@@ -45,7 +45,7 @@ def describe(registry: Registry[type[T]], configured: T) -> Spec:
     raise InputError(
         f"a {registry.kind} whose class is registered",
         type(configured).__name__,
-        f"register it in the entry-point group faeval.{registry.kind}s",
+        f"register it in the entry-point group {registry.group}",
     )
 
 

@@ -48,9 +48,8 @@ def show_states(out: Console, title: str, rows: Sequence[StateRow], level: float
     """Print one table with a row per state, like the published ones."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, title_style="bold")
     table.add_column("state")
-    for heading in ("cosine", f"{percent(level)} seeds", "images", "null", "clamped"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("‖g‖", "‖a‖", "‖h‖", "error", "undef"):
+    cosines = ("cosine", f"{percent(level)} seeds", "images", "null", "clamped")
+    for heading in (*cosines, "‖g‖", "‖a‖", "‖h‖", "error", "undef"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(

@@ -86,15 +86,15 @@ def _round(
     follow: Callable[[Sequence[Progress]], None],
 ) -> list[Trial]:
     """One pool; returns the trials whose worker died."""
-    todo = [t for t in pending if not _finished(t, out, outcome)]
-    if not todo:
+    untrained = [t for t in pending if not _finished(t, out, outcome)]
+    if not untrained:
         follow(_look(trials, (), out, outcome))
         return []
     # Imported here: a study that is finished needs no workers.
     from joblib.externals.loky import ProcessPoolExecutor
 
     pool = ProcessPoolExecutor(
-        max_workers=min(workers, len(todo)),
+        max_workers=min(workers, len(untrained)),
         initializer=_prepare_worker,
         initargs=(os.getpid(),),
         env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
@@ -102,7 +102,8 @@ def _round(
     lost: list[Trial] = []
     try:
         futures: dict[Future[Any], Trial] = {
-            pool.submit(_work, t, _folder(t, out), data_dir, device, os.getpid()): t for t in todo
+            pool.submit(_work, t, _folder(t, out), data_dir, device, os.getpid()): t
+            for t in untrained
         }
         waiting = set(futures)
         while waiting:

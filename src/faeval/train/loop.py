@@ -1,7 +1,7 @@
 """Epochs: run the step over the data, watch for divergence, evaluate."""
 
 import time
-from math import ceil, isfinite
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ def train_epoch(state: TrainState, trial: Trial, batches: Batches) -> Epoch:
     """One pass over the training data; raises DivergedError."""
     recipe = trial.recipe
     started = time.perf_counter()
-    steps = recipe.epochs * ceil(len(batches) / recipe.batch_size)
+    steps = recipe.epochs * batches.steps(recipe.batch_size)
     loss, correct, trace = 0.0, 0, None
     state.model.train()
     augment = state.generators["augment"] if recipe.augment else None

@@ -1,6 +1,5 @@
 """Read a trained network: the rule's credits against the reference, at every state."""
 
-import copy
 from collections.abc import Sequence
 from typing import cast
 
@@ -169,7 +168,7 @@ def _probes(
     states: Sequence[Tensor],
     y: Tensor,
 ) -> list[ProbeReading]:
-    exact_model = copy.deepcopy(model).eval().double()
+    exact_model = cast(Staged, reading_copy(model).double())
     draw = generator(0, "probes")
 
     def tail(state: int) -> Tail:
