@@ -63,7 +63,6 @@ FLAGS = [
     (["--penalties", "nan"], ["penalties", "nan"]),
     (["--penalties", "inf"], ["penalties", "inf"]),
     (["--penalties", "1e-2;1e-3"], ["--penalties", "numbers separated by commas"]),
-    (["--epochs", "0"], ["epochs", "0"]),
     (["--epochs", "-3"], ["epochs", "-3"]),
     (["--epochs", "two"], ["epochs", "two"]),
     (["--epochs", "1.5"], ["a whole number for --epochs", "'1.5'"]),

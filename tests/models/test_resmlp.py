@@ -91,7 +91,7 @@ def test_the_published_network_has_its_number_of_parameters():
     assert sum(p.numel() for p in model.parameters()) == 1_318_154
     assert model.state_shapes == ((256,),) * 5
     assert model.classes == 10
-    assert model.residual
+    assert all(model.residual)
 
 
 @pytest.mark.parametrize(("norm", "residual", "extra"), [(True, True, 14), (False, False, 0)])
@@ -100,7 +100,7 @@ def test_options_change_what_they_name(norm, residual, extra):
     block = 2 * 7 + 2 * (7 * 7 + 7)
     expected = (12 * 7 + 7) + 3 * block + extra + (7 * 4 + 4)
     assert sum(p.numel() for p in model.parameters()) == expected
-    assert model.residual == residual
+    assert model.residual == (residual,) * len(model.blocks)
 
 
 def test_initial_weights_have_their_distributions():

@@ -78,7 +78,7 @@ def test_ids_are_pinned():
     assert sorted(t.id for t in trials()) == PINNED
 
 
-PINNED = ["bp-0-s1-2a61e1d6", "bp-0-s1-e4f88f66", "dfa-0-s1-35447b68", "dfa-0-s1-68aca20c"]
+PINNED = ["bp-0-s1-d01ef37a", "bp-0-s1-f3486c8a", "dfa-0-s1-77009603", "dfa-0-s1-e7dd884c"]
 
 
 def test_ids_are_the_same_in_another_process():
@@ -105,6 +105,9 @@ def test_every_key_that_decides_the_outcome_changes_every_id():
         {"recipe": {"batch_size": 64}},
         {"recipe": {"credit_at": "input"}},
         {"seeds": [2]},
+        {"labels": "permuted"},
+        {"labels": "random"},
+        {"reading_feedback": "fresh"},
     ):
         assert not base & {t.id for t in trials(**change)}, change
 
@@ -126,7 +129,7 @@ def test_the_plan_of_the_defaults():
     assert [(m.rule, m.penalty) for m in planned.methods] == list(
         itertools.product(["bp", "dfa"], [0.0, 0.01])
     )
-    assert [m.end_to_end for m in planned.methods] == [True, True, False, False]
+    assert [m.exact for m in planned.methods] == [True, True, False, False]
     assert len(planned.trials) == 2 * 2 * 3 + 2 * 3
     assert {t.model["width"] for t in planned.trials} == {128}
 
@@ -170,7 +173,7 @@ def test_options_of_a_rule_are_in_its_name():
         ({"seeds": [1.5]}, ["seeds", "1.5"]),
         ({"seeds": [True]}, ["seeds", "True"]),
         ({"seeds": "1,2"}, ["seeds", "1,2"]),
-        ({"epochs": 0}, ["epochs", "0"]),
+        ({"epochs": -1}, ["epochs", "-1"]),
         ({"epochs": 1.5}, ["epochs", "1.5"]),
         ({"rules": ["dfo"]}, ["'dfo'", "did you mean 'dfa'"]),
         ({"rules": [{"name": "dfa", "scales": 1.0}]}, ["'scales'", "did you mean 'scale'"]),

@@ -15,7 +15,7 @@ from faeval.core.trace import Trace
 from faeval.models import ResMLP, Staged
 from faeval.rules import BP, DFA, Claims, Feedback, Rule
 from faeval.train.adamw import AdamW
-from faeval.train.step import read_credits, run, step, teach
+from faeval.train.step import read_credits, step, teach
 
 FEATURES, WIDTH, CLASSES, BATCH = 5, 7, 4, 6
 Pairs = list[tuple[Tensor, Tensor]]
@@ -79,9 +79,8 @@ class TrueGradient(Rule):
     """
 
     claims = Claims(
-        end_to_end=False,
         uses_labels=True,
-        transports_weights=True,
+        transports_weights="all",
         granularity="none",
         equals_bp="always",
     )
@@ -97,7 +96,7 @@ class TrueGradient(Rule):
         for block in self.model.blocks:
             f = explicit(block, h)
             total = total + self.penalty * f.square().sum()
-            h = h + f if self.model.residual else f.clone()
+            h = h + f if self.model.residual[0] else f.clone()
             states.append(h)
         total = total + F.cross_entropy(self.model.head(h), feedback["y"], reduction="sum")
         return list(torch.autograd.grad(total, states))
@@ -109,7 +108,7 @@ def objective(model: Staged, x: Tensor, y: Tensor, penalty: float) -> Tensor:
     for block in model.blocks:
         f = explicit(block, h)
         extra = extra + penalty * f.square().sum(1).mean()
-        h = h + f if model.residual else f
+        h = h + f if model.residual[0] else f
     return F.cross_entropy(model.head(h), y) + extra
 
 
@@ -167,6 +166,8 @@ def test_the_true_gradient_as_credit_is_backpropagation(depth, trainable, residu
 
 class Descent:
     """w ← w − η v with v ← μ v + g: what a step asks of an optimiser, and no more."""
+
+    weight_decay = 0.0
 
     def __init__(self, model: Staged, momentum: float = 0.9) -> None:
         self.parameters = [p for p in model.parameters() if p.requires_grad]
@@ -283,7 +284,7 @@ def literal_dfa(
             states = [model.stem(sample[None])]
             for block in model.blocks:
                 f = explicit(block, states[-1])
-                states.append(states[-1] + f if model.residual else f)
+                states.append(states[-1] + f if model.residual[0] else f)
             scores = model.head(states[-1])[0].exp()
         e = scores / scores.sum()
         e[label] -= 1
@@ -438,7 +439,7 @@ def test_gradients_of_parts_of_a_batch_add_up(rule):
     def teacher(*parts: slice, penalty: float = 0.01) -> Callable[[], None]:
         def run_once() -> None:
             for part in parts:
-                trace = run(model, rule, x[part], y[part])
+                trace = rule.run(model, feedback, x[part], y[part])
                 credits = None if rule.claims.end_to_end else rule.credit(trace, feedback)
                 teach(trace, credits, penalty=penalty)
 
@@ -482,8 +483,8 @@ def test_a_step_runs_the_trace_its_rule_needs():
     model = network(2)
     ((x, y),) = batches(1)
     with pytest.raises(RuntimeError):  # h_1 does not depend on h_0 in a local trace
-        torch.autograd.grad(run(model, DFA(), x, y).loss.sum(), model.stem.parameters())
-    torch.autograd.grad(run(model, BP(), x, y).loss.sum(), model.stem.parameters())
+        torch.autograd.grad(DFA().run(model, {}, x, y).loss.sum(), model.stem.parameters())
+    torch.autograd.grad(BP().run(model, {}, x, y).loss.sum(), model.stem.parameters())
 
 
 def test_credits_are_read_where_they_taught():

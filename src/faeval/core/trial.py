@@ -18,7 +18,7 @@ def shortest(number: float) -> str:
 class Recipe(BaseModel):
     """How a network is trained, the same for every rule that is compared.
 
-    epochs          passes over the training data
+    epochs          passes over the training data; 0 leaves the network untrained
     batch_size      samples per step
     learning_rate   of AdamW at the first step; falls to zero along half a cosine
     weight_decay    of AdamW (decoupled)
@@ -33,7 +33,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epochs: Annotated[int, Field(ge=1)] = 20
+    epochs: Annotated[int, Field(ge=0)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 128
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-3
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
@@ -44,10 +44,13 @@ class Recipe(BaseModel):
 
 
 class Trial(BaseModel):
-    """One (data, model, rule, penalty, trainable blocks, recipe, seed).
+    """One (data, model, rule, penalty, trainable blocks, labels, feedback, recipe, seed).
 
-    `trainable_blocks` counts from the head: 0 freezes every block at its initial
-    weights (the frozen-blocks control), k trains the last k.
+    trainable_blocks  counts from the head: 0 freezes every block at its initial weights (the
+                      frozen-blocks control), k trains the last k
+    labels            those of the training data: `true`, `permuted` over the samples, or drawn
+                      at `random` once; the test labels are always true
+    reading_feedback  the feedback that is read: that which `trained`, or a `fresh` draw
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,6 +60,8 @@ class Trial(BaseModel):
     rule: Spec
     penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     trainable_blocks: Annotated[int, Field(ge=0)]
+    labels: Literal["true", "permuted", "random"] = "true"
+    reading_feedback: Literal["trained", "fresh"] = "trained"
     recipe: Recipe
     seed: int
 

@@ -118,7 +118,7 @@ class Tap:
         # Of the loss alone: the module's own backward may be anything.
         leaf = output.detach().requires_grad_()
         (error,) = torch.autograd.grad(self.losses(leaf, y).sum(), leaf)
-        return Trace(states, (), output, self.losses(output, y), error)
+        return Trace(states, (), output, self.losses(output, y), error, y)
 
     def _check_order(self, found: Mapping[int, Tensor]) -> None:
         missing = [name for state, name in enumerate(self.names) if state not in found]

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,42 +19,90 @@ Feedback = dict[str, Tensor]
 class Claims:
     """What a rule says of itself; the contract tests hold it to its word.
 
-    gaussian_in_error  a_l = B_l e_T with i.i.d. Gaussian B_l: the closed-form null applies
-    end_to_end         trained by backpropagation through the whole network: its trace is
-                       run with graph, and its credit is the gradient itself
     uses_labels        the credit depends on the labels
-    transports_weights the credit of a state depends on the weights downstream of it
-                       other than through the error e_T
+    transports_weights what the backward pass reads of the forward weight matrices: `nothing`,
+                       those of the `head` alone, their `signs`, or `all` of them
     granularity        `block`: exact transposes inside a block, the rule between blocks;
                        `layer`: the rule replaces every transpose; `none`: none replaced
     equals_bp          the limit in which the credit is the gradient, in words
+    end_to_end         taught by one backward pass through the whole network: its trace is
+                       run with graph, and what the pass meets at a state is its credit
+    exact              the credit is the gradient itself
+    feedback           `none`, `fixed` from the start, `learned` in training, or `redrawn` for
+                       every batch
+    gaussian_in        `error` or `target`: a_l = B_l e_T or B_l y with i.i.d. Gaussian B_l, so
+                       that the closed-form null applies
     """
 
-    end_to_end: bool
     uses_labels: bool
-    transports_weights: bool
+    transports_weights: Literal["nothing", "head", "signs", "all"]
     granularity: Literal["none", "block", "layer"]
     equals_bp: str
-    gaussian_in_error: bool = False
+    end_to_end: bool = False
+    exact: bool = False
+    feedback: Literal["none", "fixed", "learned", "redrawn"] = "fixed"
+    gaussian_in: Literal["error", "target"] | None = None
 
 
 class Rule(ABC):
     """How credit reaches the states. Subclasses are frozen dataclasses in one file each;
-    their fields are the options at the CLI and in YAML.
+    their fields, all with defaults, are the options at the CLI and in YAML.
 
     Third parties register a subclass in the entry-point group `faeval.rules`.
     """
 
-    claims: ClassVar[Claims]
+    @property
+    @abstractmethod
+    def claims(self) -> Claims:
+        """What this configuration of the rule says of itself."""
 
     @abstractmethod
     def init(self, model: Staged, generator: torch.Generator) -> Feedback:
-        """The feedback of a freshly initialised model, drawn from `generator` alone."""
+        """The feedback of a freshly initialised model, drawn from `generator` alone (CPU).
+
+        Raises InputError for a model on which the rule makes no sense: it is asked before
+        anything is trained.
+        """
+
+    def run(self, model: Staged, feedback: Feedback, x: Tensor, y: Tensor) -> Trace:
+        """One forward pass in the form that this rule learns from."""
+        return model.run(x, y, local=not self.claims.end_to_end)
 
     @abstractmethod
     def credit(self, trace: Trace, feedback: Feedback) -> list[Tensor]:
-        """Credits a_0 … a_L for the states of `trace`, shaped like them: per sample,
-        no 1/N, without graph. The trace is local unless the rule is end-to-end."""
+        """Credits a_0 … a_L for the states of a trace of `run`, shaped like them: per sample,
+        no 1/N, without graph. Leaves the trace's graph intact, the feedback as it was, and
+        `.grad` alone."""
+
+    def update(  # noqa: B027 — most feedback is fixed
+        self,
+        model: Staged,
+        trace: Trace,
+        feedback: Feedback,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        generator: torch.Generator,
+    ) -> None:
+        """Learned or redrawn feedback: change the tensors of `feedback` in place after a batch.
+
+        Called once per step, when every trainable parameter holds in `.grad` what the batch
+        taught it and before the optimiser moves it. `learning_rate` and `weight_decay` are
+        those of this step; noise comes from `generator` (CPU). By default nothing changes.
+        """
+
+
+def backward_credit(trace: Trace) -> list[Tensor]:
+    """What the backward pass of an end-to-end rule meets at each state: ∂ℓ_n/∂h_l, by the
+    transposes with which the trace was run."""
+    return list(torch.autograd.grad(trace.loss.sum(), trace.states, retain_graph=True))
+
+
+def terminal_gradient(trace: Trace) -> Tensor:
+    """g_L = ∂ℓ_n/∂h_L, (N, …): the exact vector–Jacobian product of the head with e_T."""
+    with torch.enable_grad():
+        h = trace.states[-1].detach().requires_grad_()
+        return torch.autograd.grad(trace.maps[-1](h), h, trace.error)[0]
 
 
 RULES: Registry[type[Rule]] = Registry("rule")

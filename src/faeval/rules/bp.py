@@ -1,14 +1,13 @@
 """Backpropagation, the yardstick."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
-from faeval.rules.base import RULES, Claims, Feedback, Rule
+from faeval.rules.base import RULES, Claims, Feedback, Rule, backward_credit
 
 
 @RULES.register("bp")
@@ -19,16 +18,20 @@ class BP(Rule):
     Needs a trace with graph, which it leaves intact; raises RuntimeError on a local one.
     """
 
-    claims: ClassVar[Claims] = Claims(
-        end_to_end=True,
-        uses_labels=True,
-        transports_weights=True,
-        granularity="none",
-        equals_bp="always",
-    )
+    @property
+    def claims(self) -> Claims:
+        return Claims(
+            uses_labels=True,
+            transports_weights="all",
+            granularity="none",
+            equals_bp="always",
+            end_to_end=True,
+            exact=True,
+            feedback="none",
+        )
 
     def init(self, model: Staged, generator: torch.Generator) -> Feedback:
         return {}
 
     def credit(self, trace: Trace, feedback: Feedback) -> list[Tensor]:
-        return list(torch.autograd.grad(trace.loss.sum(), trace.states, retain_graph=True))
+        return backward_credit(trace)

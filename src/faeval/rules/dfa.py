@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -22,16 +22,17 @@ class DFA(Rule):
     sample's state. Block-local: inside a block the exact transposes are used.
     """
 
-    claims: ClassVar[Claims] = Claims(
-        end_to_end=False,
-        uses_labels=True,
-        transports_weights=False,
-        granularity="block",
-        gaussian_in_error=True,
-        equals_bp="B_l is the transposed Jacobian of the logits with respect to h_l",
-    )
-
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+
+    @property
+    def claims(self) -> Claims:
+        return Claims(
+            uses_labels=True,
+            transports_weights="nothing",
+            granularity="block",
+            gaussian_in="error",
+            equals_bp="B_l is the transposed Jacobian of the logits with respect to h_l",
+        )
 
     def init(self, model: Staged, generator: torch.Generator) -> Feedback:
         std = self.scale / model.classes**0.5

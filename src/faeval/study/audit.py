@@ -17,7 +17,7 @@ def audit(plan: Plan, records: Mapping[str, TrialRecord]) -> Judgement:
         pairs = zip(planned.trials, planned.controls, strict=True)
         runs = [_run(trial, control, records) for trial, control in pairs if trial.id in records]
         if runs:
-            methods.append(Method(planned.rule, planned.penalty, tuple(runs), planned.end_to_end))
+            methods.append(Method(planned.rule, planned.penalty, tuple(runs), planned.exact))
     return judge_all(methods, plan.config.thresholds)
 
 

@@ -203,7 +203,16 @@ def _difference(theirs: Any, mine: dict[str, Any]) -> str | None:
     """In words, the first thing that the older plan has and this one has not."""
     try:
         older, newer = theirs["trials"], mine["trials"]
-        for key in ("data", "model", "recipe", "rule", "penalty", "seed", "trainable_blocks"):
+        for key in (
+            "data",
+            "model",
+            "recipe",
+            "rule",
+            "penalty",
+            "seed",
+            "trainable_blocks",
+            "labels",
+        ):
             here = {str(trial[key]) for trial in newer.values()}
             missing = {str(trial[key]) for trial in older.values()} - here
             if missing:

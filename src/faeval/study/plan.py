@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -23,6 +23,8 @@ class StudyConfig(BaseModel):
     data        name of a data set
     model       name, or mapping with `name` and options; what is left out is the default
     rules       names, or mappings with `name` and options
+    labels      of the training data: true, permuted or random (a control)
+    reading_feedback  trained, or fresh (a control)
     penalties   λ of the penalty on block outputs; every rule runs with each
     seeds       every method runs with each
     recipe      name, or mapping with `name` and changed fields
@@ -39,8 +41,10 @@ class StudyConfig(BaseModel):
         list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(min_length=1)
     ] = [0.0, 0.01]
     seeds: Annotated[list[Annotated[int, Field(strict=True)]], Field(min_length=1)] = [42, 123, 456]
+    labels: Literal["true", "permuted", "random"] = "true"
+    reading_feedback: Literal["trained", "fresh"] = "trained"
     recipe: str | Spec = "default"
-    epochs: Annotated[int, Field(ge=1, strict=True)] | None = None
+    epochs: Annotated[int, Field(ge=0, strict=True)] | None = None
     thresholds: Thresholds = Thresholds()
 
     @field_validator("penalties", "seeds")
@@ -71,7 +75,7 @@ class PlannedMethod:
     penalty: float
     trials: tuple[Trial, ...]
     controls: tuple[Trial, ...]
-    end_to_end: bool
+    exact: bool
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def plan(config: StudyConfig) -> Plan:
                 "each rule once", f"{spec.label(RULES, rule_spec)!r} twice", "remove one"
             )
         seen.append(rule_spec)
-        resolved = recipe.resolve(end_to_end=rule.claims.end_to_end, changes=changes)
+        resolved = recipe.resolve(exact=rule.claims.exact, changes=changes)
 
         def trials(
             penalty: float, trainable: int, rule_spec: Spec = rule_spec, resolved: Any = resolved
@@ -123,6 +127,8 @@ def plan(config: StudyConfig) -> Plan:
                     rule=rule_spec,
                     penalty=penalty,
                     trainable_blocks=trainable,
+                    labels=config.labels,
+                    reading_feedback=config.reading_feedback,
                     recipe=resolved,
                     seed=seed,
                 )
@@ -135,7 +141,7 @@ def plan(config: StudyConfig) -> Plan:
                 penalty,
                 trials(penalty, depth),
                 trials(0.0, 0),
-                rule.claims.end_to_end,
+                rule.claims.exact,
             )
             for penalty in config.penalties
         ]

@@ -1,16 +1,10 @@
-"""AdamW with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2), fused.
-
-The update is torch's own fused kernel, and so are its bits; what torch.optim wraps around it
-(per-parameter groups, step counts, state look-ups, hooks) takes a third of its time for
-networks of this size, and would have to be taken apart again for every checkpoint.
-"""
+"""AdamW over named parameters: plain tensors for the checkpoint, no per-parameter groups."""
 
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
-BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+from faeval.core.adamw import adamw_
 
 
 class AdamW:
@@ -32,24 +26,16 @@ class AdamW:
         for p in self.parameters.values():
             p.grad = None
 
-    @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """One update along the gradients; a parameter without one stays as it is."""
         self.steps += 1
         taught = {name: p for name, p in self.parameters.items() if p.grad is not None}
-        parameters: list[Tensor] = list(taught.values())
-        torch._fused_adamw_(  # pyright: ignore[reportPrivateImportUsage]
-            parameters,
+        adamw_(
+            list(taught.values()),
             [p.grad for p in taught.values() if p.grad is not None],
             [self.moments[f"exp_avg.{name}"] for name in taught],
             [self.moments[f"exp_avg_sq.{name}"] for name in taught],
-            [],
-            [self.steps] * len(parameters),
-            lr=learning_rate,
-            beta1=BETA1,
-            beta2=BETA2,
+            self.steps,
+            learning_rate=learning_rate,
             weight_decay=self.weight_decay,
-            eps=EPS,
-            amsgrad=False,
-            maximize=False,
         )

@@ -42,6 +42,7 @@ def train_epoch(state: TrainState, trial: Trial, batches: Batches) -> Epoch:
             learning_rate=trial.learning_rate(state.step, steps),
             penalty=trial.penalty,
             credit_at=recipe.credit_at,
+            generator=state.generators["update"],
         )
         # A block or a LayerNorm may hide an infinite state from the loss: all are watched.
         sums = torch.stack([t.detach().sum() for t in (trace.loss, *trace.states)]).tolist()

@@ -5,7 +5,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from faeval.core.random import generator
 from faeval.core.reading import NullReading, PrecisionReading, ProbeReading, Reading
@@ -24,8 +23,9 @@ from faeval.measurement.reading import (
 )
 from faeval.measurement.reference import reading_copy, reference
 from faeval.models import Staged
+from faeval.models.staged import losses
 from faeval.rules import Feedback, Rule
-from faeval.train.step import CreditAt, read_credits, run, teach
+from faeval.train.step import CreditAt, read_credits, teach
 
 HALF_PRECISIONS = (torch.bfloat16, torch.float16)
 PROBE_DIRECTIONS = 8
@@ -55,7 +55,7 @@ def read(
     """
     ref = reference(_forward, model, x, y)
     ours = cast(Staged, reading_copy(model))
-    trace = run(ours, rule, x, y)
+    trace = rule.run(ours, feedback, x, y)
     credits = rule.credit(trace, feedback)
     if not rule.claims.end_to_end:
         credits = read_credits(credits, credit_at)
@@ -68,7 +68,7 @@ def read(
         updates = _update_cosines(model, rule, feedback, x[few], y[few], credit_at)
         precisions = _half_precisions(model, some, x[few], y[few])
         probes = _probes(model, some, [g[few] for g in ref.exact], ref.states, y[few])
-    nulls = _nulls(model, rule, trace, credits, ref.exact, credit_at)
+    nulls = _nulls(ours, rule, trace, credits, ref.exact, x, y, credit_at)
     return [
         read_state(
             state,
@@ -97,23 +97,29 @@ def _nulls(
     trace: Trace,
     credits: Sequence[Tensor],
     exact: Sequence[Tensor],
+    x: Tensor,
+    y: Tensor,
     credit_at: CreditAt,
 ) -> list[NullReading | None]:
     """What fresh feedback would read: in closed form where the rule allows it, else drawn; none
-    for a rule that is end-to-end or has no feedback to draw."""
-    if rule.claims.gaussian_in_error:
+    for a rule whose credit is the gradient, or that has no feedback to draw."""
+    if rule.claims.gaussian_in is not None:
+        source = trace.error if rule.claims.gaussian_in == "error" else trace.target
         return [
-            read_gaussian_null(credit, g, trace.error)
-            for credit, g in zip(credits, exact, strict=True)
+            read_gaussian_null(credit, g, source) for credit, g in zip(credits, exact, strict=True)
         ]
-    if rule.claims.end_to_end or not rule.init(model, generator(0, "fresh 0")):
+    if rule.claims.exact or not rule.init(model, generator(0, "fresh 0")):
         return [None] * len(credits)
     prepared_exact = [prepared(g) for g in exact]
     draws = []
     for draw in range(NULL_DRAWS):
         fresh = rule.init(model, generator(0, f"fresh {draw}"))
         fresh = {name: b.to(trace.error.device) for name, b in fresh.items()}
-        offered = read_credits(rule.credit(trace, fresh), credit_at)
+        # Replaced transposes are part of the trace's own graph.
+        again = rule.run(model, fresh, x, y) if rule.claims.end_to_end else trace
+        offered = rule.credit(again, fresh)
+        if not rule.claims.end_to_end:
+            offered = read_credits(offered, credit_at)
         pairs = zip(offered, prepared_exact, strict=True)
         draws.append([summary(cosine(a, g).cosine).mean for a, g in pairs])
     by_state = torch.tensor(draws, dtype=torch.float64).T
@@ -129,7 +135,7 @@ def _update_cosines(
     """For the stage that ends in each state: the cosine of what the rule teaches it with what
     backpropagation would, without penalty."""
     taught, true = (cast(Staged, reading_copy(model)) for _ in range(2))
-    trace = run(taught, rule, x, y)
+    trace = rule.run(taught, feedback, x, y)
     credits = None if rule.claims.end_to_end else rule.credit(trace, feedback)
     teach(trace, credits, credit_at=credit_at)
     teach(true.run(x, y, local=False), None)
@@ -172,7 +178,7 @@ def _probes(
     draw = generator(0, "probes")
 
     def tail(state: int) -> Tail:
-        return lambda h: F.cross_entropy(exact_model.resume(state, h), y, reduction="none")
+        return lambda h: losses(exact_model.resume(state, h), y)
 
     return [
         read_probes(

@@ -1,4 +1,4 @@
-"""Named recipes: how local and end-to-end rules are trained when they are compared."""
+"""Named recipes: how BP and the other rules are trained when they are compared."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from faeval.core.trial import Recipe
 
 @dataclass(frozen=True)
 class NamedRecipe:
-    """A recipe for local rules, and what differs for end-to-end ones (BP)."""
+    """A recipe for local rules, and what differs for exact ones (BP)."""
 
     description: str
     local: Recipe
-    end_to_end_learning_rate: float
+    bp_learning_rate: float
 
-    def resolve(self, *, end_to_end: bool, changes: Mapping[str, Any]) -> Recipe:
+    def resolve(self, *, exact: bool, changes: Mapping[str, Any]) -> Recipe:
         """The recipe of one rule with `changes` to its fields; InputError on a bad one."""
         fields = self.local.model_dump()
-        if end_to_end:
-            fields["learning_rate"] = self.end_to_end_learning_rate
+        if exact:
+            fields["learning_rate"] = self.bp_learning_rate
         for key in changes:
             if key not in fields:
                 raise unknown("recipe key", key, [*fields, "name"])
@@ -40,7 +40,7 @@ RECIPES.register("default")(
     NamedRecipe(
         "20 epochs, learning rate 5e-3 for every rule, blocks taught by their output's credit",
         Recipe(),
-        end_to_end_learning_rate=5e-3,
+        bp_learning_rate=5e-3,
     )
 )
 RECIPES.register("published")(
@@ -48,7 +48,7 @@ RECIPES.register("published")(
         "arXiv 2606.21126: 30 epochs, learning rate 5e-3 for local rules and 1e-3 for BP, "
         "blocks taught by their input's credit",
         Recipe(epochs=30, credit_at="input"),
-        end_to_end_learning_rate=1e-3,
+        bp_learning_rate=1e-3,
     )
 )
 

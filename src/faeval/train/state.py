@@ -49,7 +49,7 @@ def fresh(
         rule,
         {name: b.to(device) for name, b in feedback.items()},
         optimizer,
-        {name: generator(trial.seed, name) for name in ("order", "augment")},
+        {name: generator(trial.seed, name) for name in ("order", "augment", "update")},
     )
 
 

@@ -14,11 +14,6 @@ from faeval.train.adamw import AdamW
 CreditAt = Literal["output", "input"]
 
 
-def run(model: Staged, rule: Rule, x: Tensor, y: Tensor) -> Trace:
-    """The trace in the form that `rule` needs: with graph if end-to-end, else local."""
-    return model.run(x, y, local=not rule.claims.end_to_end)
-
-
 def teach(
     trace: Trace,
     credits: Sequence[Tensor] | None,
@@ -65,12 +60,24 @@ def step(
     learning_rate: float,
     penalty: float = 0.0,
     credit_at: CreditAt = "output",
+    generator: torch.Generator | None = None,
 ) -> Trace:
-    """One optimiser step on the batch x (N, …), y (N,); returns the trace it learned from."""
+    """One optimiser step on the batch x (N, …), y; returns the trace it learned from.
+
+    Learned feedback is updated in place, with noise from `generator` (a fixed one by default).
+    """
     optimizer.zero_grad()
-    trace = run(model, rule, x, y)
+    trace = rule.run(model, feedback, x, y)
     credits = None if rule.claims.end_to_end else rule.credit(trace, feedback)
     teach(trace, credits, penalty=penalty, credit_at=credit_at)
+    rule.update(
+        model,
+        trace,
+        feedback,
+        learning_rate=learning_rate,
+        weight_decay=optimizer.weight_decay,
+        generator=generator or torch.Generator(),
+    )
     optimizer.step(learning_rate)
     return trace
 

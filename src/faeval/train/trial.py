@@ -16,9 +16,11 @@ import torch
 from filelock import FileLock
 
 from faeval.core.errors import InputError
+from faeval.core.random import generator
 from faeval.core.reading import Reading
 from faeval.core.trial import Trial
 from faeval.data import Batches, Dataset, load
+from faeval.data.labels import relabelled
 from faeval.records.log import EpochLog
 from faeval.records.schema import Divergence, TrialRecord, load_trial
 from faeval.records.store import read_tensors, write_json, write_tensors
@@ -103,8 +105,16 @@ def _train(
             f"{len(log.epochs)}",
             "restore the file, or delete the trial's folder to train it again",
         )
-    batches = Batches(dataset, dataset.train, device)
+    split = relabelled(
+        dataset.train, trial.labels, dataset.classes, generator(trial.seed, "labels")
+    )
+    batches = Batches(dataset, split, device)
     saved_at = time.monotonic()
+
+    def save() -> None:
+        tensors, position = snapshot(state)
+        write_tensors(checkpoint, tensors, {"data": dataset.fingerprint, **position})
+
     outcome: dict[str, Any]
     try:
         while state.epoch < trial.recipe.epochs:
@@ -112,11 +122,12 @@ def _train(
             stopping = state.epoch < trial.recipe.epochs and stop()
             due = time.monotonic() - saved_at > SECONDS_BETWEEN_CHECKPOINTS
             if stopping or due or state.epoch == trial.recipe.epochs:
-                tensors, position = snapshot(state)
-                write_tensors(checkpoint, tensors, {"data": dataset.fingerprint, **position})
+                save()
                 saved_at = time.monotonic()
             if stopping:
                 return None
+        if not checkpoint.exists():
+            save()  # an untrained network can be read again too
         layers, score = _examine(state, trial, dataset, device)
         outcome = {"status": "completed", "accuracy": score, "layers": layers}
     except DivergedError as error:
@@ -166,10 +177,14 @@ def _examine(
     score = accuracy(state, test)
     x, y = reading_batch(test, trial.recipe.reading_images)
     recipe = trial.recipe
+    feedback = state.feedback
+    if trial.reading_feedback == "fresh":
+        fresh_draw = state.rule.init(state.model, generator(trial.seed, "fresh feedback"))
+        feedback = {name: b.to(device) for name, b in fresh_draw.items()}
     layers = read(
         state.model,
         state.rule,
-        state.feedback,
+        feedback,
         x,
         y,
         credit_at=recipe.credit_at,

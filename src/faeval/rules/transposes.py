@@ -1,0 +1,107 @@
+"""Other transposes in the backward pass than those of the forward weights.
+
+Rules of granularity `layer` run the network as it is and send errors back through matrices of
+their own (Lillicrap et al. 2016), or deliver them directly (Nøkland 2016).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn import grad as conv_grad
+from torch.overrides import TorchFunctionMode
+
+Layer = nn.Linear | nn.Conv2d
+Substitute = Tensor | Callable[[torch.Size], Tensor]
+"""What takes the place of a layer's weight W in the backward pass to its input: a tensor B of
+W's shape (δ ↦ Bᵀδ), or a function from the shape of the input to its gradient."""
+
+
+def weight_layers(module: nn.Module) -> dict[str, Layer]:
+    """The linear and convolutional layers in `module` by name, in the order of the network."""
+    return {name: m for name, m in module.named_modules() if isinstance(m, Layer)}
+
+
+@contextmanager
+def substituted(substitutes: Mapping[nn.Parameter, Substitute]) -> Iterator[None]:
+    """Within, layers that use these weights forward get their input's gradient by the
+    substitute instead; the gradients of weight and bias stay exact at the δ that arrives.
+
+    What is run within keeps its backward pass for good. No second derivatives.
+    """
+    with _Substituted({id(weight): s for weight, s in substitutes.items()}):
+        yield
+
+
+class _Substituted(TorchFunctionMode):
+    def __init__(self, substitutes: Mapping[int, Substitute]) -> None:
+        super().__init__()
+        self.substitutes = substitutes
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is F.linear or func is F.conv2d:
+            x, weight, *rest = args
+            substitute = self.substitutes.get(id(weight))
+            if substitute is not None and not kwargs:
+                apply = _Linear if func is F.linear else _Conv2d
+                return apply.apply(x, weight, substitute, *rest)
+        return func(*args, **(kwargs or {}))
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, substitute: Substitute, bias: Tensor | None = None
+    ) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.substitute = substitute
+        return F.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (delta,), (x,), s = grads, ctx.saved_tensors, ctx.substitute
+        to_x = to_weight = to_bias = None
+        if ctx.needs_input_grad[0]:
+            to_x = delta @ s if isinstance(s, Tensor) else s(x.shape)
+        rows = delta.flatten(0, -2)
+        if ctx.needs_input_grad[1]:
+            to_weight = rows.T @ x.flatten(0, -2)
+        if len(ctx.needs_input_grad) > 3 and ctx.needs_input_grad[3]:
+            to_bias = rows.sum(0)
+        return (to_x, to_weight, None, to_bias)[: len(ctx.needs_input_grad)]
+
+
+class _Conv2d(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        substitute: Substitute,
+        bias: Tensor | None = None,
+        *how: Any,
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.substitute, ctx.how = substitute, how
+        return F.conv2d(x, weight, bias, *how)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (delta,), (x, weight), s = grads, ctx.saved_tensors, ctx.substitute
+        to_x = to_weight = to_bias = None
+        if ctx.needs_input_grad[0]:
+            to_x = (
+                conv_grad.conv2d_input(x.shape, s, delta, *ctx.how)
+                if isinstance(s, Tensor)
+                else s(x.shape)
+            )
+        if ctx.needs_input_grad[1]:
+            to_weight = conv_grad.conv2d_weight(x, weight.shape, delta, *ctx.how)
+        if len(ctx.needs_input_grad) > 3 and ctx.needs_input_grad[3]:
+            to_bias = delta.sum((0, 2, 3))
+        return (to_x, to_weight, None, to_bias, *[None] * len(ctx.how))[: len(ctx.needs_input_grad)]
