@@ -32,6 +32,9 @@ class Claims:
                        every batch
     gaussian_in        `error` or `target`: a_l = B_l e_T or B_l y with i.i.d. Gaussian B_l, so
                        that the closed-form null applies
+    direct             every state's credit comes straight from the output: none is made from that
+                       of another state
+    teaches            `all` stages, or the `head` alone: stem and blocks stay as they are
     """
 
     uses_labels: bool
@@ -42,6 +45,8 @@ class Claims:
     exact: bool = False
     feedback: Literal["none", "fixed", "learned", "redrawn"] = "fixed"
     gaussian_in: Literal["error", "target"] | None = None
+    direct: bool = False
+    teaches: Literal["all", "head"] = "all"
 
 
 class Rule(ABC):
@@ -63,6 +68,12 @@ class Rule(ABC):
         Raises InputError for a model on which the rule makes no sense: it is asked before
         anything is trained.
         """
+
+    def fresh(self, model: Staged, generator: torch.Generator) -> Feedback:
+        """Feedback that a trained model has never met, for the null: another draw of `init`.
+        A rule whose backward pass reads the weights undoes that here, or its null would know
+        them too."""
+        return self.init(model, generator)
 
     def run(self, model: Staged, feedback: Feedback, x: Tensor, y: Tensor) -> Trace:
         """One forward pass in the form that this rule learns from."""
@@ -90,6 +101,11 @@ class Rule(ABC):
         taught it and before the optimiser moves it. `learning_rate` and `weight_decay` are
         those of this step; noise comes from `generator` (CPU). By default nothing changes.
         """
+
+    def diagnostics(self, trace: Trace, feedback: Feedback) -> dict[str, float]:
+        """What a rule can say of its own working on a trace of `run`, by name: a residual, the
+        error of a predictor. None by default."""
+        return {}
 
 
 def backward_credit(trace: Trace) -> list[Tensor]:

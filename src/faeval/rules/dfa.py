@@ -1,7 +1,6 @@
 """Direct feedback alignment (Nøkland 2016, arXiv 1609.01596, eq. 7)."""
 
 from dataclasses import dataclass
-from math import prod
 from typing import Annotated
 
 import torch
@@ -11,6 +10,8 @@ from torch import Tensor
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 from faeval.rules.base import RULES, Claims, Feedback, Rule
+from faeval.rules.direct import delivered, gaussian, one_per_state
+from faeval.rules.positions import Tokens
 
 
 @RULES.register("dfa")
@@ -18,28 +19,36 @@ from faeval.rules.base import RULES, Claims, Feedback, Rule
 class DFA(Rule):
     """a_l = e_T B_lᵀ with fixed B_l ∈ R^{d_l×C}, one per state, entries N(0, scale²/C).
 
-    e_T is (N, C), a_l has the shape of h_l; d_l is the number of elements of one
-    sample's state. Block-local: inside a block the exact transposes are used.
+    e_T is (N, C), a_l has the shape of h_l. Inside a block the exact transposes are used;
+    `dfa_layer` replaces those.
+
+    tokens  for states of tokens (T, d) or channels (C', H, W). "each" (default): B_l has a row
+            for every element, as published for feature maps; positions can learn different
+            things, and the closed-form null holds. "broadcast": a row for every feature, and
+            every position receives the same credit; B_l is P times smaller. `init` then
+            raises InputError for a model whose states have another shape
     """
 
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    tokens: Tokens = "each"
 
     @property
     def claims(self) -> Claims:
         return Claims(
             uses_labels=True,
             transports_weights="nothing",
+            direct=True,
             granularity="block",
-            gaussian_in="error",
+            # Rows that positions share are not independent.
+            gaussian_in="error" if self.tokens == "each" else None,
             equals_bp="B_l is the transposed Jacobian of the logits with respect to h_l",
         )
 
     def init(self, model: Staged, generator: torch.Generator) -> Feedback:
-        std = self.scale / model.classes**0.5
-        return {
-            f"B{l}": std * torch.randn(prod(shape), model.classes, generator=generator)
-            for l, shape in enumerate(model.state_shapes)
-        }
+        return one_per_state(model, self.tokens, gaussian(self.scale, generator))
 
     def credit(self, trace: Trace, feedback: Feedback) -> list[Tensor]:
-        return [(trace.error @ feedback[f"B{l}"].T).view_as(h) for l, h in enumerate(trace.states)]
+        return [
+            delivered(trace.error, feedback[f"B{l}"], h.shape, self.tokens)
+            for l, h in enumerate(trace.states)
+        ]

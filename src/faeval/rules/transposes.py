@@ -4,7 +4,7 @@ Rules of granularity `layer` run the network as it is and send errors back throu
 their own (Lillicrap et al. 2016), or deliver them directly (Nøkland 2016).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn import grad as conv_grad
 from torch.overrides import TorchFunctionMode
+
+from faeval.core.errors import InputError
+from faeval.models.staged import Staged
 
 Layer = nn.Linear | nn.Conv2d
 Substitute = Tensor | Callable[[torch.Size], Tensor]
@@ -25,8 +28,33 @@ def weight_layers(module: nn.Module) -> dict[str, Layer]:
     return {name: m for name, m in module.named_modules() if isinstance(m, Layer)}
 
 
+def replaceable_layers(model: Staged) -> dict[str, Layer]:
+    """The weight layers of the blocks and the head: all through which an error goes back to a
+    state. Raises InputError where the blocks hold none."""
+    blocks = weight_layers(model.blocks)
+    if not blocks:
+        raise InputError(
+            "a model whose blocks hold linear or convolutional layers",
+            "none",
+            "choose another model, or a rule of granularity block",
+        )
+    named = {"blocks": blocks, "head": weight_layers(model.head)}
+    return {
+        f"{part}.{name}".rstrip("."): layer
+        for part, layers in named.items()
+        for name, layer in layers.items()
+    }
+
+
+def drawn(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """A weight (out, in, …) as torch initialises its layers: U(−1/√n, 1/√n), with n inputs to
+    a unit."""
+    bound = shape[1:].numel() ** -0.5
+    return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+
+
 @contextmanager
-def substituted(substitutes: Mapping[nn.Parameter, Substitute]) -> Iterator[None]:
+def substituted(substitutes: Mapping[Tensor, Substitute]) -> Iterator[None]:
     """Within, layers that use these weights forward get their input's gradient by the
     substitute instead; the gradients of weight and bias stay exact at the δ that arrives.
 
@@ -44,19 +72,45 @@ class _Substituted(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func is F.linear or func is F.conv2d:
-            x, weight, *rest = args
+        if func in _ARGUMENTS:
+            x, weight, *rest = _ARGUMENTS[func](*args, **(kwargs or {}))
             substitute = self.substitutes.get(id(weight))
-            if substitute is not None and not kwargs:
+            if substitute is not None:
                 apply = _Linear if func is F.linear else _Conv2d
                 return apply.apply(x, weight, substitute, *rest)
         return func(*args, **(kwargs or {}))
 
 
+def _linear_arguments(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Any, ...]:
+    return input, weight, bias
+
+
+def _conv2d_arguments(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> tuple[Any, ...]:
+    """As called, but with a padding by name made part of the input."""
+    if isinstance(padding, str):
+        if padding == "same":
+            steps = dilation if isinstance(dilation, Sequence) else (dilation, dilation)
+            rims = [d * (k - 1) for d, k in zip(steps, weight.shape[2:], strict=True)]
+            input = F.pad(input, [side for r in reversed(rims) for side in (r // 2, r - r // 2)])
+        padding = 0
+    return input, weight, bias, stride, padding, dilation, groups
+
+
+_ARGUMENTS = {F.linear: _linear_arguments, F.conv2d: _conv2d_arguments}
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, substitute: Substitute, bias: Tensor | None = None
+        ctx: Any, x: Tensor, weight: Tensor, substitute: Substitute, bias: Tensor | None
     ) -> Tensor:
         ctx.save_for_backward(x)
         ctx.substitute = substitute
@@ -71,9 +125,9 @@ class _Linear(torch.autograd.Function):
         rows = delta.flatten(0, -2)
         if ctx.needs_input_grad[1]:
             to_weight = rows.T @ x.flatten(0, -2)
-        if len(ctx.needs_input_grad) > 3 and ctx.needs_input_grad[3]:
+        if ctx.needs_input_grad[3]:
             to_bias = rows.sum(0)
-        return (to_x, to_weight, None, to_bias)[: len(ctx.needs_input_grad)]
+        return to_x, to_weight, None, to_bias
 
 
 class _Conv2d(torch.autograd.Function):
@@ -83,7 +137,7 @@ class _Conv2d(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         substitute: Substitute,
-        bias: Tensor | None = None,
+        bias: Tensor | None,
         *how: Any,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
@@ -102,6 +156,6 @@ class _Conv2d(torch.autograd.Function):
             )
         if ctx.needs_input_grad[1]:
             to_weight = conv_grad.conv2d_weight(x, weight.shape, delta, *ctx.how)
-        if len(ctx.needs_input_grad) > 3 and ctx.needs_input_grad[3]:
+        if ctx.needs_input_grad[3]:
             to_bias = delta.sum((0, 2, 3))
-        return (to_x, to_weight, None, to_bias, *[None] * len(ctx.how))[: len(ctx.needs_input_grad)]
+        return to_x, to_weight, None, to_bias, *[None] * len(ctx.how)
