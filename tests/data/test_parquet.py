@@ -190,7 +190,8 @@ def test_the_hub_supplies_the_folder(tmp_path, tiny, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     assert torch.equal(tiny.load().train.x, channels_first(images["train"]))
     assert asked == {
-        "repo": "nobody/tiny", "repo_type": "dataset", "allow_patterns": "plain_text/*.parquet",
+        "repo": "nobody/tiny", "repo_type": "dataset",
+        "allow_patterns": ["plain_text/train-*.parquet", "plain_text/test-*.parquet"],
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from faeval.core import spec
 from faeval.core.errors import InputError
 from faeval.core.random import generator
 from faeval.models import MODELS, ResMLP, Staged
-from faeval.models.staged import linear
+from faeval.models.layers import linear
 
 
 def build(shape: tuple[int, ...] = (2, 3, 2), classes: int = 4, seed: int = 0, **options) -> Staged:
@@ -179,15 +179,3 @@ def test_options_out_of_range_are_refused(options):
     (option,) = options
     with pytest.raises(InputError, match=f"'{option}' of model 'resmlp'"):
         spec.build(MODELS, {"name": "resmlp", **options})
-
-
-@pytest.mark.parametrize("name", list(MODELS))
-def test_every_model_survives_the_way_through_plain_data(name):
-    config = spec.build(MODELS, name)
-    plain = spec.describe(MODELS, config)
-    assert spec.build(MODELS, plain) == config
-    model = config.build((3, 4, 4), 5, generator(0, "weights"))
-    trace = model.run(torch.zeros(2, 3, 4, 4), torch.tensor([0, 4]), local=True)
-    assert len(model.blocks) == config.depth
-    assert [tuple(h.shape[1:]) for h in trace.states] == list(model.state_shapes)
-    assert trace.logits.shape == (2, 5)

@@ -8,11 +8,17 @@ A further set of images in the hub's parquet layout is one `HubImages` registere
 from faeval.data.base import DATA, Dataset, Source, Split, load
 from faeval.data.batches import Batches
 from faeval.data.digits import digit_sums, digits
-from faeval.data.hub_images import CIFAR10, HubImages
+from faeval.data.generated import linear_quadratic, teacher_student
+from faeval.data.hub_images import CIFAR10, CIFAR100, FASHION_MNIST, MNIST, SVHN, HubImages
+from faeval.data.own import own_parquet, own_tensors
 
 __all__ = [
     "CIFAR10",
+    "CIFAR100",
     "DATA",
+    "FASHION_MNIST",
+    "MNIST",
+    "SVHN",
     "Batches",
     "Dataset",
     "HubImages",
@@ -20,5 +26,9 @@ __all__ = [
     "Split",
     "digit_sums",
     "digits",
+    "linear_quadratic",
     "load",
+    "own_parquet",
+    "own_tensors",
+    "teacher_student",
 ]

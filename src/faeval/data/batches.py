@@ -15,7 +15,8 @@ from faeval.data.base import Dataset, Split
 class Batches:
     """The samples of `split`, normalised by the statistics of `dataset`.
 
-    Every batch is x, float32 (B, C, H, W) or (B, D), with y, int64 (B,), on `device`.
+    Every batch is x, float32 (B, C, H, W) or (B, D), with y, int64 (B,) or float32 (B, C), on
+    `device`.
     """
 
     def __init__(self, dataset: Dataset, split: Split, device: torch.device | str = "cpu") -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from faeval.core.errors import InputError
 from faeval.data.base import DATA, Dataset, Source, Split
 from faeval.data.cache import cached, file_digest
-from faeval.data.parquet import find_files, read_split
+from faeval.data.parquet import SPLITS, find_files, read_split
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,10 @@ class HubImages:
         try:
             return Path(
                 snapshot_download(
-                    self.repo, repo_type="dataset", allow_patterns=f"{self.config}/*.parquet"
+                    self.repo,
+                    repo_type="dataset",
+                    # A repository may hold more: SVHN's `extra` split is ten times the others.
+                    allow_patterns=[f"{self.config}/{split}-*.parquet" for split in SPLITS],
                 )
             )
         except Exception as error:  # offline, refused, disk full: each a type of its own
@@ -113,7 +116,49 @@ CIFAR10 = HubImages(
     crop_padding=4,
     flip=True,
 )
-
-DATA.register(CIFAR10.name)(
-    Source("CIFAR-10, 32×32 colour images (parquet files)", CIFAR10.load, width=256)
+CIFAR100 = HubImages(
+    name="cifar100",
+    repo="uoft-cs/cifar100",
+    config="cifar100",
+    classes=100,
+    shape=(3, 32, 32),
+    crop_padding=4,
+    flip=True,
 )
+# Digits are not mirrored; clothes may be.
+MNIST = HubImages(
+    name="mnist",
+    repo="ylecun/mnist",
+    config="mnist",
+    classes=10,
+    shape=(1, 28, 28),
+    crop_padding=2,
+    flip=False,
+)
+FASHION_MNIST = HubImages(
+    name="fashion-mnist",
+    repo="zalando-datasets/fashion_mnist",
+    config="fashion_mnist",
+    classes=10,
+    shape=(1, 28, 28),
+    crop_padding=2,
+    flip=True,
+)
+SVHN = HubImages(
+    name="svhn",
+    repo="ufldl-stanford/svhn",
+    config="cropped_digits",
+    classes=10,
+    shape=(3, 32, 32),
+    crop_padding=2,
+    flip=False,
+)
+
+for images, description in (
+    (CIFAR10, "CIFAR-10, 32×32 colour images (parquet files)"),
+    (CIFAR100, "CIFAR-100, the 100 fine labels, 32×32 colour images (parquet files)"),
+    (MNIST, "MNIST, 28×28 grey handwritten digits (parquet files)"),
+    (FASHION_MNIST, "Fashion-MNIST, 28×28 grey images of clothes (parquet files)"),
+    (SVHN, "SVHN, 32×32 colour house numbers, without its extra split (parquet files)"),
+):
+    DATA.register(images.name)(Source(description, images.load, width=256))

@@ -1,7 +1,8 @@
 """Images with labels from parquet files as the Hugging Face hub lays them out."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from faeval.data.base import Split
 
 if TYPE_CHECKING:
     import pyarrow
+    import pyarrow.parquet
 
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("label", "fine_label")
@@ -96,38 +98,51 @@ def read_split(files: Sequence[Path], shape: tuple[int, int, int], classes: int)
     return Split(x, torch.cat(labels))
 
 
-def _columns(file: Path) -> "tuple[list[bytes | None], pyarrow.ChunkedArray]":
-    """The encoded images and the labels of one file."""
+@contextmanager
+def opened(file: Path) -> "Iterator[pyarrow.parquet.ParquetFile]":
+    """A parquet file to read from; InputError where it is absent or damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
-            schema = parquet.schema_arrow
-            image = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
-            label = next((name for name in LABEL_COLUMNS if name in schema.names), None)
-            fits = (
-                image is not None
-                and label is not None
-                and pa.types.is_struct(schema.field(image).type)
-                and schema.field(image).type.get_field_index("bytes") >= 0
-                and pa.types.is_integer(schema.field(label).type)
-            )
-            if not fits:
-                listing = ", ".join(f"{field.name}: {field.type}" for field in schema)
-                raise InputError(
-                    f"an image column ({' or '.join(IMAGE_COLUMNS)}: struct with bytes) and a "
-                    f"label column ({' or '.join(LABEL_COLUMNS)}: integer) in {file.name}",
-                    listing or "no column",
-                    "rename the columns or name another folder with --data-dir DIR",
-                )
-            table = parquet.read(columns=[f"{image}.bytes", label])
+            yield parquet
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             "a whole parquet file",
             f"{file.name}, which cannot be read ({' '.join(str(error).split())})",
             "fetch it again",
         ) from error
+
+
+def one_of(candidates: Sequence[str], columns: Sequence[str]) -> str | None:
+    """The first of the candidates that is a column."""
+    return next((name for name in candidates if name in columns), None)
+
+
+def _columns(file: Path) -> "tuple[list[bytes | None], pyarrow.ChunkedArray]":
+    """The encoded images and the labels of one file."""
+    import pyarrow as pa
+
+    with opened(file) as parquet:
+        schema = parquet.schema_arrow
+        image, label = (one_of(names, schema.names) for names in (IMAGE_COLUMNS, LABEL_COLUMNS))
+        fits = (
+            image is not None
+            and label is not None
+            and pa.types.is_struct(schema.field(image).type)
+            and schema.field(image).type.get_field_index("bytes") >= 0
+            and pa.types.is_integer(schema.field(label).type)
+        )
+        if not fits:
+            listing = ", ".join(f"{field.name}: {field.type}" for field in schema)
+            raise InputError(
+                f"an image column ({' or '.join(IMAGE_COLUMNS)}: struct with bytes) and a "
+                f"label column ({' or '.join(LABEL_COLUMNS)}: integer) in {file.name}",
+                listing or "no column",
+                "rename the columns or name another folder with --data-dir DIR",
+            )
+        table = parquet.read(columns=[f"{image}.bytes", label])
     return table.flatten()[f"{image}.bytes"].to_pylist(), table[label]
 
 

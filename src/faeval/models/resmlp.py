@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faeval.models.base import MODELS, Architecture
-from faeval.models.staged import Staged, linear
+from faeval.models.layers import linear
+from faeval.models.staged import Staged
 
 
 class Block(nn.Module):

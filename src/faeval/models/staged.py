@@ -57,6 +57,8 @@ class Staged(nn.Module):
             return h.detach().requires_grad_(input_gradients) if local else h
 
         h = self.stem(x)
+        if not local and torch.is_grad_enabled() and not h.requires_grad:
+            h = h.detach().requires_grad_()  # a stem without parameters: the graph starts here
         states, branches = [h], []
         for block, residual in zip(self.blocks, self.residual, strict=True):
             h = handed_on(h)
@@ -66,7 +68,16 @@ class Staged(nn.Module):
             states.append(h)
         logits = self.head(handed_on(h))
         loss, error, target = _judged(logits, y)
-        return Trace(tuple(states), tuple(branches), logits, loss, error, target, (*self._maps(),))
+        return Trace(
+            tuple(states),
+            tuple(branches),
+            logits,
+            loss,
+            error,
+            target,
+            (*self._maps(),),
+            partial(losses, y=y),
+        )
 
     def resume(self, state: int, h: Tensor) -> Tensor:
         """Logits (N, C) of the rest of the network, from the state h_state (N, …) on."""
@@ -79,7 +90,12 @@ class Staged(nn.Module):
         return self.resume(0, self.stem(x))
 
     def freeze_blocks(self, trainable: int) -> None:
-        """Leave only the last `trainable` blocks trainable; stem and head always are."""
+        """Leave only the last `trainable` blocks trainable; stem and head always are.
+
+        What is frozen are parameters. The running statistics of BatchNorm, which describe the
+        data and learn nothing, go on following the batches of training in a frozen block too:
+        in evaluation the network would otherwise not be the one that was trained.
+        """
         depth = len(self.blocks)
         if not 0 <= trainable <= depth:
             raise InputError(
@@ -117,21 +133,3 @@ def _judged(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     target = torch.zeros_like(log_p, requires_grad=False).scatter_(-1, y.unsqueeze(-1), 1.0)
     error = log_p.detach().exp() - target
     return F.nll_loss(log_p, y, reduction="none"), error, target
-
-
-def linear(
-    inputs: int, outputs: int, generator: torch.Generator, *, std: float | None = None
-) -> nn.Linear:
-    """nn.Linear with torch's default initialisation, or W ~ N(0, std²) and zero bias.
-
-    Unlike the constructor of nn.Linear it draws from `generator`, not from global state.
-    """
-    layer = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
-    bound = inputs**-0.5
-    if std is None:
-        nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-    else:
-        nn.init.normal_(layer.weight, 0.0, std, generator=generator)
-        nn.init.zeros_(layer.bias)
-    return layer

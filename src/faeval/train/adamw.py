@@ -18,7 +18,7 @@ class AdamW:
             for moment in ("exp_avg", "exp_avg_sq")
             for name, p in self.parameters.items()
         }
-        device = next(iter(self.parameters.values())).device
+        device = next((p.device for p in self.parameters.values()), None)
         self.steps = torch.zeros((), device=device)
 
     def zero_grad(self) -> None:
@@ -30,6 +30,8 @@ class AdamW:
         """One update along the gradients; a parameter without one stays as it is."""
         self.steps += 1
         taught = {name: p for name, p in self.parameters.items() if p.grad is not None}
+        if not taught:  # frozen blocks between a stem and a head without parameters
+            return
         adamw_(
             list(taught.values()),
             [p.grad for p in taught.values() if p.grad is not None],
