@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faeval.core.errors import InputError
-from faeval.measurement.direction import direction_stability
+from faeval.measurement.alignment import prepared
+from faeval.measurement.direction import BatchMeans, direction_stability
 
 
 def draw(*shape, seed=0):
@@ -79,17 +80,42 @@ def test_scale_and_rotation_play_no_part(power, seed):
     assert stability(g.reshape(20, 2, 3)) == expected
 
 
-def test_samples_that_are_not_finite_are_excluded():
+def test_samples_that_are_not_finite_leave_their_place_to_the_next():
     g = draw(34, 3)
-    clean = stability(g[2:])
     g[0, 1], g[1] = math.inf, math.nan
     reading = stability(g)
-    assert (reading.excluded, reading.batch_size) == (2, 4)
-    assert reading.mean == clean.mean
+    # 32 samples in the first 32 of 34 places, of which the split leaves out two others.
+    order = torch.randperm(34, generator=torch.Generator().manual_seed(5)).tolist()[:32]
+    groups = [[g[i + 2] for i in order[k : k + 4] if i < 32] for k in range(0, 32, 4)]
+    means = [torch.stack(group).mean(0).tolist() for group in groups]
+    pairs = list(combinations(means, 2))
+    cosines = [dot(a, b) / math.sqrt(dot(a, a) * dot(b, b)) for a, b in pairs]
+    assert (reading.excluded, reading.batch_size) == (2, min(map(len, groups)))
+    assert reading.mean == pytest.approx(sum(cosines) / 28, rel=1e-12)
+    used = [row for group in groups for row in group]
+    square = sum(dot(r, r) for r in used) / len(used)
+    coherence = sum(dot(a, b) for a, b in pairs) / 28 / float(square)
+    assert reading.coherence == pytest.approx(coherence, rel=1e-12)
     g[:20] = math.nan
     lost = stability(g)
     assert (lost.excluded, lost.batch_size) == (20, 0)
     assert all(math.isnan(x) for x in (lost.mean, lost.minimum, lost.maximum, lost.coherence))
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 16])
+@pytest.mark.parametrize("power", [0, 60, -60])
+def test_chunks_read_as_the_whole(chunk, power):
+    """Also where the common unit changes from chunk to chunk, and past dead samples."""
+    g = draw(40, 5) * 2.0 ** (power * torch.arange(40, dtype=torch.float64) / 4).round()[:, None]
+    g[3], g[9], g[20] = 0.0, math.nan, math.inf
+    whole = stability(g, batches=4)
+    gathered = BatchMeans(40, batches=4, generator=torch.Generator().manual_seed(5))
+    for rows in g.split(chunk):
+        gathered.add(prepared(rows))
+    parts = gathered.stability()
+    assert (parts.excluded, parts.batch_size) == (whole.excluded, whole.batch_size) == (2, 8)
+    for name in ("mean", "minimum", "maximum", "coherence"):
+        assert getattr(parts, name) == pytest.approx(getattr(whole, name), rel=1e-9), name
 
 
 def test_dead_samples_belong_to_their_batch():

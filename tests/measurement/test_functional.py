@@ -1,6 +1,5 @@
 import copy
 import math
-from itertools import pairwise
 
 import pytest
 import torch
@@ -9,10 +8,8 @@ from hypothesis import strategies as st
 
 from faeval.core.errors import InputError
 from faeval.measurement.functional import (
-    growth,
     nudge,
     perturbation_correlation,
-    sensitivity,
     update_alignment,
 )
 
@@ -78,6 +75,42 @@ def test_correlation_of_a_quadratic_loss_is_the_literal_sum():
     assert reading["g"].exact_stderr == pytest.approx(0, abs=1e-12)
     assert (reading["a"].samples, reading["a"].excluded) == (N, 0)
     assert (reading["a"].directions, reading["a"].step) == (9, 0.1)
+
+
+def test_a_step_ahead_alone_sees_the_curvature():
+    """Literal sums, and for the gradient what the moments of a Gaussian direction say."""
+    tail, h, credit, step = Quadratic(), draw(N, D, seed=3), draw(N, D, seed=4), 0.5
+    g, H = tail.gradient(h), tail.H
+
+    def change(v):  # ⟨g, v⟩ + ½ ε vᵀHv
+        size = step * h.norm(dim=1) / v.norm(dim=1)
+        return (g * v).sum(1) + 0.5 * size * ((v @ H) * v).sum(1)
+
+    controls = {"a": credit, "g": g, "random": draw(N, D, seed=6)}
+    few, many = (
+        perturbation_correlation(tail, h, controls, generator=generator(), directions=k, step=step)
+        for k in (9, 4000)
+    )
+    expected, error = twin(credit, change, 9, h.shape)
+    assert few["a"].one_sided == pytest.approx(expected, rel=1e-10)
+    assert few["a"].one_sided_stderr == pytest.approx(error, rel=1e-8)
+    reach = step * h.norm(dim=1)
+    trace, square = H.trace(), (H @ H).trace()
+    curved = (reach / 2).square() * (2 * square + trace**2) / (D + 2)
+    lost = (g.square().sum() / (g.square().sum() + curved.sum())).sqrt().item()
+    for name, of in controls.items():
+        cosine = ((of * g).sum() / (of.norm() * g.norm())).item()
+        reading = many[name]
+        assert abs(reading.one_sided - lost * cosine) < 4 * reading.one_sided_stderr
+        assert reading.finite == pytest.approx(reading.exact, rel=1e-9)
+    assert lost < 0.95
+
+
+def test_without_curvature_one_side_is_enough():
+    reading = perturbation_correlation(
+        Quadratic(curvature=0.0), draw(N, D), {"a": draw(N, D, seed=4)}, generator=generator()
+    )["a"]
+    assert reading.one_sided == pytest.approx(reading.exact, rel=1e-9)
 
 
 def test_finite_steps_see_the_third_order():
@@ -210,25 +243,6 @@ def test_nudge_counts_what_claims_no_direction():
     assert math.isnan(nudge(tail, h, torch.zeros(N, D)).change)
 
 
-def test_growth_and_sensitivity():
-    states = [draw(N, 3), draw(N, 2, 4, seed=1), draw(N, 8, seed=2)]
-    norms = [x.flatten(1).norm(dim=1) for x in states]
-    readings = growth(states)
-    assert [r.mean for r in readings] == pytest.approx(
-        [(b / a).mean().item() for a, b in pairwise(norms)]
-    )
-    states[1][0] = math.inf
-    assert [r.undefined for r in growth(states)] == [1, 1]
-    assert growth(states[:1]) == ()
-
-    g, h = draw(N, D), draw(N, D, seed=1)
-    reading = sensitivity(g, h)
-    assert reading.mean == pytest.approx((g.norm(dim=1) * h.norm(dim=1)).mean().item())
-    assert sensitivity(g * 2.0**-300, h * 2.0**300) == reading
-    with pytest.raises(InputError):
-        sensitivity(g, h[:, :2])
-
-
 def test_update_alignment_is_one_cosine_over_all_parameters():
     a, b = [draw(3, 4), draw(5, seed=1)], [draw(3, 4, seed=2), draw(5, seed=3)]
     flat_a, flat_b = (torch.cat([x.flatten() for x in xs]) for xs in (a, b))
@@ -264,8 +278,6 @@ def test_measuring_leaves_no_trace(context):
         controls = {"g": g, "a": credit}
         rho = perturbation_correlation(tail, h, controls, generator=generator(), directions=2)
         nudge(tail, h, credit)
-        growth([h, credit])
-        sensitivity(h, credit)
         update_alignment([h], [credit])
     assert rho["g"].exact == pytest.approx(1, abs=1e-12)
     assert torch.equal(torch.get_rng_state(), random)

@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from faeval.core.errors import InputError
 from faeval.stats import (
+    FeedbackNull,
     Null,
     benjamini_hochberg,
     feedback_draws,
     gaussian_feedback_null,
     monte_carlo_null,
-    nulls,
     p_value,
     rank_p,
+    sources,
 )
 
 quick = settings(deadline=None, max_examples=25, derandomize=True, database=None)
@@ -239,7 +240,7 @@ def test_inputs_are_not_changed_and_rows_are_chunked(monkeypatch):
     g.requires_grad_()
     copies = g.detach().clone(), e.clone()
     whole = gaussian_feedback_null(g, e)
-    monkeypatch.setattr("faeval.stats.nulls._ROWS", 7)
+    monkeypatch.setattr("faeval.stats.feedback._ROWS", 7)
     assert gaussian_feedback_null(g, e).std == pytest.approx(whole.std, rel=1e-12)
     assert torch.equal(g, copies[0])
     assert torch.equal(e, copies[1])
@@ -343,6 +344,17 @@ def test_benjamini_hochberg_ignores_what_was_not_measured():
             benjamini_hochberg([0.5, bad])
 
 
+def gathered(g: torch.Tensor, e: torch.Tensor, *, samples: int, chunk: int = 300) -> Null:
+    """The null over chunks; many `samples` to come ask for features, none for pairs."""
+    null = FeedbackNull(samples)
+    for rows, errors in zip(g.split(chunk), e.split(chunk), strict=True):
+        null.add(rows, rows.norm(dim=1), sources(errors))
+    return null.null()
+
+
+MANY, NONE = 10**9, 0
+
+
 @pytest.mark.parametrize("dimension", [64, 128, 256])
 @pytest.mark.parametrize("classes", [2, 5, 10])
 def test_features_and_pairs_give_one_variance(dimension, classes):
@@ -351,19 +363,32 @@ def test_features_and_pairs_give_one_variance(dimension, classes):
     mixing = torch.randn(classes, dimension, generator=draw, dtype=torch.float64)
     for noise in (0.0, 3.0):
         g = e @ mixing + noise * torch.randn(300, dimension, generator=draw, dtype=torch.float64)
-        g, unit = (x / x.norm(dim=1, keepdim=True) for x in (g, e))
-        assert nulls._features_suffice(g, unit)
-        assert nulls._by_features(g, unit) == pytest.approx(nulls._by_pairs(g, unit), rel=3e-4)
+        features, pairs = (gathered(g, e, samples=n) for n in (MANY, NONE))
+        assert features.std**2 == pytest.approx(pairs.std**2, rel=3e-4)
+        assert features.std != pairs.std
+        assert gaussian_feedback_null(g, e).std == pytest.approx(features.std, rel=1e-9)
 
 
 def test_features_see_the_spread_that_the_first_power_misses():
     """Equal references and errors that cancel: M = 0, but the spread is not."""
     draw = torch.Generator().manual_seed(0)
     half = torch.randn(150, 4, generator=draw, dtype=torch.float64)
-    unit = torch.cat([half, -half]) / torch.cat([half, half]).norm(dim=1, keepdim=True)
+    e = torch.cat([half, -half])
     g = torch.zeros(300, 64, dtype=torch.float64)
     g[:, 0] = 1
-    assert nulls._by_features(g, unit) == pytest.approx(0, abs=1e-20)
-    assert nulls._by_pairs(g, unit) == pytest.approx(0, abs=1e-12)
-    lopsided = torch.where(unit[:, :1] > 0, unit, -unit * torch.tensor([1.0, -1, 1, -1]))
-    assert nulls._by_features(g, lopsided) == pytest.approx(nulls._by_pairs(g, lopsided), rel=3e-4)
+    for samples in (MANY, NONE):
+        assert gathered(g, e, samples=samples).std == 0
+    lopsided = torch.where(e[:, :1] > 0, e, -e * torch.tensor([1.0, -1, 1, -1]))
+    features, pairs = (gathered(g, lopsided, samples=n) for n in (MANY, NONE))
+    assert features.std**2 == pytest.approx(pairs.std**2, rel=3e-4)
+    assert features.std > 0
+
+
+@pytest.mark.parametrize("samples", [MANY, NONE])
+@pytest.mark.parametrize("chunk", [1, 7, 64])
+def test_chunks_give_the_null_of_the_whole(samples, chunk):
+    g, e = sample(100, 64, 4, structured=True)
+    g[5], e[9], g[20] = 0.0, 0.0, math.nan
+    whole, parts = (gathered(g, e, samples=samples, chunk=k) for k in (100, chunk))
+    assert parts.std == pytest.approx(whole.std, rel=1e-9)
+    assert (parts.samples, parts.excluded) == (whole.samples, whole.excluded) == (97, 3)

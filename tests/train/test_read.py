@@ -1,7 +1,8 @@
 """Reading a network in training: which credit is read where, and that nothing is disturbed."""
 
 import copy
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, fields, is_dataclass, replace
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor
 from faeval.core.random import generator
 from faeval.models import ResMLP, Staged
 from faeval.rules import BP, DFA, Claims
-from faeval.train.read import read
+from faeval.train import fresh as fresh_module
+from faeval.train import read as module
+from faeval.train.read import read, state_norms
 
 DEPTH, N = 3, 40
 
@@ -131,3 +134,93 @@ def test_a_drawn_null_agrees_with_the_closed_form(credit_at):
         assert abs(ours.null.mean or 0.0) < 4 * (theirs.null.std or 0.0) / 10
         assert ours.null.p == pytest.approx(theirs.null.p, abs=0.2)
         assert (ours.null.p or 0) >= 1 / 101
+
+
+def numbers(value) -> list:
+    """Every number of nested readings, None where undefined."""
+    if is_dataclass(value):
+        return [leaf for f in fields(value) for leaf in numbers(getattr(value, f.name))]
+    if isinstance(value, tuple | list):
+        return [leaf for v in value for leaf in numbers(v)]
+    return [value]
+
+
+def assert_same(readings, expected, **tolerance) -> None:
+    """Counts and words exactly, the rest to within `tolerance`."""
+    for ours, theirs in zip(numbers(readings), numbers(expected), strict=True):
+        close = pytest.approx(theirs, **tolerance) if isinstance(theirs, float) else theirs
+        assert ours == close
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 16])
+@pytest.mark.parametrize("rule", [DFA(), DrawnDFA(), BP()], ids=["dfa", "drawn", "bp"])
+def test_a_reading_does_not_depend_on_the_chunk(rule, chunk, monkeypatch):
+    model, (x, y) = network(), batch()
+    x[5], x[11, 3] = 0.0, math.nan  # one sample is lost, wherever the chunks end
+    feedback = rule.init(model, generator(0, "feedback"))
+    whole, parts = [], []
+    for size, readings in ((N, whole), (chunk, parts)):
+        monkeypatch.setattr(module, "CHUNK", size)
+        readings += read(model, rule, feedback, x, y, probe_images=0)
+    assert [r.undefined for r in parts] == [1] * (DEPTH + 1)
+    # float32 sums depend on the size of a product.
+    assert_same(parts, whole, rel=1e-3, abs=2e-5)
+
+
+def test_float64_readings_are_the_same_to_rounding_for_every_chunk(monkeypatch):
+    model, (x, y) = network().double(), batch()
+    feedback = {k: b.double() for k, b in DFA().init(model, generator(0, "feedback")).items()}
+    readings = []
+    for size in (N, 7):
+        monkeypatch.setattr(module, "CHUNK", size)
+        readings.append(read(model, DFA(), feedback, x.double(), y, probe_images=0))
+    assert_same(*readings, rel=1e-9, abs=1e-12)
+
+
+def rotated_to(model: Staged, feedback: dict[str, Tensor], x: Tensor, y: Tensor) -> None:
+    """Make the feedback know the network: B_l = mean_n g_ln e_nᵀ, as training would tend to."""
+    trace = model.run(x, y, local=False)
+    for state, g in enumerate(torch.autograd.grad(trace.loss.sum(), trace.states)):
+        feedback[f"B{state}"] = g.T @ trace.error / len(x)
+
+
+@pytest.mark.parametrize("rule", [DFA(), DrawnDFA()], ids=["closed", "drawn"])
+def test_trained_feedback_stands_above_the_null_and_a_fresh_draw_does_not(rule):
+    model, (x, y) = network(), batch()
+    feedback = rule.init(model, generator(0, "feedback"))
+    rotated_to(model, feedback, x, y)
+    readings = [read(model, rule, feedback, x, y, probe_images=0, seed=s) for s in (3, 3, 4)]
+    assert readings[0] == readings[1]
+    drawn = rule.fresh(model, generator(3, "fresh feedback"))
+    as_fresh = read(model, rule, drawn, x, y, probe_images=0)
+    for r, fresh, other in zip(readings[0], as_fresh, readings[2], strict=True):
+        assert r.null is not None
+        assert r.null.observed == pytest.approx(r.cosine_mean, abs=1e-9)
+        assert (r.null.p or 0) < 0.02
+        assert r.null.fresh == pytest.approx(fresh.cosine_mean, abs=1e-6)
+        assert r.null.fresh_p == pytest.approx(fresh.null.p, abs=1e-6)
+        assert r.null.fresh != other.null.fresh
+    # Under the null, p-values are uniform: over states and seeds they are no smaller than chance.
+    p = [r.null.fresh_p for of_seed in (readings[0], readings[2]) for r in of_seed]
+    assert sum(p) / len(p) > 0.2
+
+
+def test_a_drawn_null_is_over_the_images_it_names(monkeypatch):
+    """The spread over feedback depends on the images: value and draws must share them."""
+    monkeypatch.setattr(fresh_module, "NULL_IMAGES", 10)
+    monkeypatch.setattr(module, "NULL_IMAGES", 10)
+    model, (x, y), rule = network(), batch(), DrawnDFA()
+    feedback = rule.init(model, generator(0, "feedback"))
+    readings = read(model, rule, feedback, x, y, probe_images=0)
+    few = read(model, rule, feedback, x[:10], y[:10], probe_images=0)
+    for ours, theirs in zip(readings, few, strict=True):
+        assert (ours.samples, ours.null.images) == (N, 10)
+        assert ours.null == theirs.null
+        assert ours.null.observed == pytest.approx(theirs.cosine_mean)
+
+
+def test_state_norms_are_means_over_samples():
+    model, (x, y) = network(), batch()
+    states = copy.deepcopy(model).double().run(x.double(), y, local=True).states
+    expected = [h.norm(dim=1).mean().item() for h in states]
+    assert state_norms(model, x, y) == pytest.approx(expected, rel=1e-5)

@@ -44,14 +44,22 @@ def test_an_interrupted_trial_is_read_as_it_stood_at_its_last_checkpoint(tmp_pat
     state, test = fresh_state(trial), Batches(toy(), toy().test)
     for _ in range(epoch):
         train_epoch(state, trial, Batches(toy(), toy().train))
+    x, y = reading_batch(test, trial.recipe.reading_images)
     layers = read(
         state.model,
         state.rule,
         state.feedback,
-        *reading_batch(test, trial.recipe.reading_images),
+        x,
+        y,
         credit_at=trial.recipe.credit_at,
         probe_images=trial.recipe.probe_images,
+        seed=trial.seed,
     )
+    untrained = fresh_state(trial).model.run(x, y, local=True).states
+    layers = [
+        dataclasses.replace(r, state_norm_initial=pytest.approx(h.norm(dim=1).mean().item()))
+        for r, h in zip(layers, untrained, strict=True)
+    ]
     assert saved == SavedReading(trial, epoch, layers, accuracy(state, test))
     assert all(r.cosine_mean is not None for r in saved.layers)
 

@@ -176,7 +176,7 @@ def test_a_finished_trial_leaves_the_same_checkpoint_each_time_and_its_own_files
     run(toy_trial(), tmp_path)
     assert (tmp_path / CHECKPOINT).read_bytes() == (folder / CHECKPOINT).read_bytes()
     names = {p.name for p in tmp_path.iterdir()} - {".lock"}
-    assert names == {"trial.json", "log.jsonl", CHECKPOINT, "record.json"}
+    assert names == {"trial.json", "log.jsonl", "course.jsonl", CHECKPOINT, "record.json"}
 
 
 # --- refusals ------------------------------------------------------------------------------

@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from faeval.core.random import generator
 from faeval.core.trace import Trace
 from faeval.models import ResMLP, Staged
-from faeval.rules import BP, DFA, Claims, Feedback, Rule
+from faeval.rules import BP, DFA, FA, Claims, Feedback, Rule
 from faeval.train.adamw import AdamW
-from faeval.train.step import read_credits, step, teach
+from faeval.train.credits import credit_of
+from faeval.train.step import step, teach
 
 FEATURES, WIDTH, CLASSES, BATCH = 5, 7, 4, 6
 Pairs = list[tuple[Tensor, Tensor]]
@@ -487,7 +488,19 @@ def test_a_step_runs_the_trace_its_rule_needs():
     torch.autograd.grad(BP().run(model, {}, x, y).loss.sum(), model.stem.parameters())
 
 
-def test_credits_are_read_where_they_taught():
-    a = [torch.tensor(float(l)) for l in range(4)]
-    assert read_credits(a, "output") == a
-    assert read_credits(a, "input") == [a[0], a[1], a[2], a[2]]
+@pytest.mark.parametrize("rule", [DFA(), FA(), BP()], ids=["dfa", "fa", "bp"])
+def test_credits_are_read_where_they_taught(rule):
+    """A direct rule taught by input credits never used the one at h_L."""
+    model = network(2)
+    ((x, y),) = batches(1)
+    feedback = rule.init(model, generator(0, "feedback"))
+    feedback = {name: b.double() for name, b in feedback.items()}
+    trace = rule.run(model, feedback, x, y)
+    a = rule.credit(trace, feedback)
+    assert_equal(credit_of(rule, trace, feedback, "output"), a)
+    at_input = [*a[:-1], a[-2]] if rule == DFA() else a
+    assert_equal(credit_of(rule, trace, feedback, "input"), at_input)
+
+
+def assert_equal(found: list[Tensor], expected: list[Tensor]) -> None:
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))

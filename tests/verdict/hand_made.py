@@ -44,7 +44,7 @@ def precision(dtype: str = "float32", **changes) -> PrecisionReading:
 def null(observed: float | None, std: float | None) -> NullReading:
     """The closed-form null N(0, std²) and the p-value of what was observed."""
     p = None if not std or observed is None else 0.5 * math.erfc(observed / std / math.sqrt(2))
-    return NullReading(0.0, std, p, "gaussian-feedback", None)
+    return NullReading(0.0, std, p, "gaussian-feedback", None, 1000, observed)
 
 
 def direction(coherence: float | None = 0.1) -> DirectionReading:
@@ -58,6 +58,7 @@ def reading(state: int, *, null_std: float | None = 0.02, **changes) -> Reading:
         samples=1000,
         undefined=0,
         zero=0,
+        zero_credit=0,
         non_finite=0,
         cosine_mean=0.5,
         cosine_std=0.1,
@@ -73,6 +74,7 @@ def reading(state: int, *, null_std: float | None = 0.02, **changes) -> Reading:
         sensitivity=0.1,
         reference_relative_error=1e-7,
         update_cosine=0.6,
+        update_error=1e-6,
         precisions=(precision(), precision("float16"), precision("bfloat16")),
         direction=direction(),
     )

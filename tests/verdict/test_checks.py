@@ -17,6 +17,7 @@ from hand_made import (
     run,
 )
 
+from faeval.core.reading import Reading
 from faeval.verdict.judge import examine, judge
 from faeval.verdict.method import Run, Thresholds
 
@@ -437,3 +438,106 @@ def test_a_pooled_null_is_that_of_a_mean_over_seeds():
     finding = found(both, "deep credit")
     assert finding.status == "pass"
     assert finding.value == pytest.approx(0.5 * math.erfc(1.5), rel=1e-9)
+
+
+def test_deep_credit_tells_what_one_fresh_draw_reads():
+    """The trained feedback has learned its place, a fresh one has not."""
+
+    def layers_with(fresh: float) -> tuple[Reading, ...]:
+        p = 0.5 * math.erfc(fresh / 0.02 / math.sqrt(2))
+        changed = {"fresh": fresh, "fresh_p": p}
+        return tuple(
+            replace(r, null=r.null and replace(r.null, **changed)) for r in layers(states=3)
+        )
+
+    def evidence(*fresh: float) -> str:
+        runs = (Run(s, 0.9, layers_with(c)) for s, c in enumerate(fresh))
+        return found(method(*runs), "deep credit").evidence
+
+    assert "one fresh draw does not stand above it (smallest corrected p 0.31)" in evidence(0.01)
+    assert "one fresh draw stands above it" in evidence(0.1)
+    # Three seeds at one standard deviation: their mean is at 1.7 of its own.
+    expected = 0.5 * math.erfc(math.sqrt(3 / 2))
+    assert f"(smallest corrected p {expected:.2g})" in evidence(0.02, 0.02, 0.02)
+    assert "fresh draw" not in found(method(run(1)), "deep credit").evidence
+
+
+def test_deep_credit_of_seeds_is_over_the_images_of_the_null():
+    """A drawn null is taken on fewer images than the reading: its own mean is what it judges."""
+    runs = [run(s) for s in (1, 2)]
+    strong = method(*runs)
+    few = [
+        replace(r, layers=tuple(replace(l, null=replace(l.null, observed=0.0)) for l in r.layers))
+        for r in runs
+    ]
+    assert found(strong, "deep credit").status == "pass"
+    finding = found(method(*few), "deep credit")
+    assert (finding.status, finding.value) == ("flag", pytest.approx(0.5))
+
+
+# --- a credit of zero, and an update that is not the rule's ----------------------------
+
+
+ZERO = {
+    "cosine_mean": None, "cosine_quantiles": None, "cosine_std": None, "update_cosine": None,
+    "undefined": 1000, "zero": 1000, "zero_credit": 1000, "null": None, "credit_norm": 0.0,
+    "update_error": 0.0,
+}  # fmt: skip
+
+
+def test_a_zero_credit_is_told_and_not_blamed_on_the_reference():
+    shallow = method(run(1, **ZERO), rule="shallow")
+    assert found(shallow, "reference validity").status == "pass"
+    active = found(shallow, "rule active")
+    assert active.status == "pass"
+    assert "the credit is zero at h0, h1, h2, h3" in active.evidence
+    for check in ("independent credit", "deep credit", "layer mean"):
+        finding = found(shallow, check)
+        assert finding.status == "unmeasured"
+        assert "no cosine where the credit is zero, at h0, h1, h2, h3" in finding.evidence
+
+
+def test_a_zero_reference_is_still_to_blame():
+    dead = ZERO | {"zero_credit": 0}
+    assert found(method(run(1, **dead)), "reference validity").status == "flag"
+
+
+def test_backpropagation_at_one_state_and_no_credit_elsewhere_is_a_rule():
+    states = (reading(0, **ZERO), reading(1, **ZERO), reading(2, update_cosine=1.0))
+    finding = found(method(Run(1, 0.9, states)), "rule active")
+    assert finding.status == "pass"
+    assert "zero at h0, h1, where backpropagation has a gradient" in finding.evidence
+
+
+def test_an_update_that_is_not_its_closed_form_refutes_the_rule():
+    finding = found(method(run(1), run(2, at=2, update_error=2e-3)), "rule active")
+    assert (finding.status, finding.severity) == ("flag", "refuse")
+    assert (finding.value, finding.threshold) == (2e-3, 1e-3)
+    assert "update into h2 is 2.0e-03 from its closed form (limit 0.001)" in finding.evidence
+    raised = Thresholds(update_error=1e-2)
+    passed = found(method(run(1), run(2, at=2, update_error=2e-3)), "rule active", raised)
+    assert passed.status == "pass"
+    assert "every update within 2.0e-03 of its closed form (limit 0.01)" in passed.evidence
+    unknown = found(method(run(1, at=1, update_error=None)), "rule active")
+    assert unknown.status == "unmeasured"
+
+
+@pytest.mark.parametrize(
+    ("granularity", "said"),
+    [
+        ("block", "each block learns from the credit of its input state by exact transposes"),
+        ("layer", "every layer learns from what the rule's own transposes hand to it"),
+    ],
+)
+def test_rule_active_tells_which_signal_trains_what(granularity, said):
+    told = method(run(1), granularity=granularity, transports_weights="head", credit_at="input")
+    evidence = found(told, "rule active").evidence
+    assert said in evidence
+    assert "(forward weights that the signal reads: head)" in evidence
+
+
+def test_scale_stability_tells_the_growth_since_initialisation():
+    grown = method(run(1, state_norm_initial=4.0), run(2, at=2, state_norm_initial=0.1))
+    evidence = found(grown, "scale stability").evidence
+    assert evidence.endswith("at most 100× since initialisation (h2)")
+    assert "since" not in found(method(run(1)), "scale stability").evidence

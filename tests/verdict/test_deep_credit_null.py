@@ -120,7 +120,7 @@ def test_opposed_credit_is_flagged_however_strong():
 
 def test_real_null_readings_are_flagged():
     """From tensors: credits of fresh feedback, read and judged like any other."""
-    from faeval.measurement.reading import read_gaussian_null, read_state
+    from faeval.measurement.reading import read_gaussian_null, read_state, sampled
 
     draw = torch.Generator().manual_seed(6)
 
@@ -132,10 +132,8 @@ def test_real_null_readings_are_flagged():
     e = (2 * normal(48, 4)).softmax(1) - torch.eye(4, dtype=torch.float64)[torch.arange(48) % 4]
     for _ in range(studies):
         credit = e @ normal(4, 24)
-        read = read_state(
-            1, h=g, credit=credit, exact=g, working=g.float(),
-            null=read_gaussian_null(credit, g, e),
-        )  # fmt: skip
+        samples = sampled(h=g, credit=credit, exact=g, working=g.float(), batch=len(g))
+        read = read_state(1, samples, null=read_gaussian_null(credit, g, e))
         one = method(Run(1, 0.9, (reading(0), read), 0.5))
         flagged += deep_credit(one, DEFAULTS).status == "flag"
     assert flagged / studies == pytest.approx(0.95, abs=0.07)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from faeval.core import html
+
 
 @dataclass(frozen=True)
 class NullReading:
@@ -11,6 +13,11 @@ class NullReading:
     p          one-sided p-value of the observed mean: chance of at least as much
     method     `gaussian-feedback` (closed form) or `monte-carlo`
     draws      number of Monte-Carlo draws; None for the closed form
+    images     number of images that all of this is taken over, the first of the reading's (the
+               spread over feedback depends on it)
+    observed   the batch-mean cosine of the credit over these images
+    fresh      the same of one fresh draw of feedback, which is none of the `draws`
+    fresh_p    its one-sided p-value: fresh feedback stands above the null by chance alone
     """
 
     mean: float | None
@@ -18,6 +25,10 @@ class NullReading:
     p: float | None
     method: str
     draws: int | None
+    images: int
+    observed: float | None
+    fresh: float | None = None
+    fresh_p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,10 +74,14 @@ class DirectionReading:
 class ProbeReading:
     """What the credit does to the loss, beside its two controls.
 
-    rho, rho_finite     correlation of ⟨a, v⟩ with the change of the loss along random v:
-                        exact derivative, and a finite step of `step`·‖h‖
+    rho                 correlation of ⟨a, v⟩ with the change of the loss along random v, by the
+                        exact derivative
+    rho_finite          the same for a symmetric step of ±`step`·‖h‖: third order and beyond
+    rho_one_sided       the same for a step of +`step`·‖h‖: curvature, which no credit predicts
     rho_gradient        `rho_finite` of the true gradient: should be near 1
     rho_random          `rho_finite` of a random vector: should be near 0
+    rho_gradient_one_sided, rho_random_one_sided  one-sided: below 1 by what curvature takes, and
+                        near 0
     nudge               mean change of the loss for a step of `step`·‖h‖ along −a
     nudge_gradient      the same along −g
     images, directions  what they were taken over
@@ -74,8 +89,11 @@ class ProbeReading:
 
     rho: float | None
     rho_finite: float | None
+    rho_one_sided: float | None
     rho_gradient: float | None
+    rho_gradient_one_sided: float | None
     rho_random: float | None
+    rho_random_one_sided: float | None
     nudge: float | None
     nudge_gradient: float | None
     step: float
@@ -93,6 +111,8 @@ class Reading:
     state                     l
     samples                   size N of the reading batch
     undefined                 samples without a cosine: `zero` + `non_finite` vectors
+    zero_credit               of these, the samples with a reference whose credit is the zero
+                              vector: nothing is wrong with the reference there
     cosine_mean, cosine_std   of the per-sample cosine between credit and float64 reference
     cosine_low, cosine_high   95 % Student-t interval of the mean over images: it speaks for
                               other images under this very feedback, not for other feedback
@@ -102,11 +122,15 @@ class Reading:
     reference_norm            ‖g_l‖
     reference_norm_mean_loss  ‖g_l‖/N: what published figures with a mean loss show
     credit_norm, state_norm   ‖a_l‖, ‖h_l‖
+    state_norm_initial        ‖h_l‖ in the untrained network of the same seed, over the first 256
+                              of the same images
     credit_ratio              ‖a_l‖/‖g_l‖, median over samples
     sensitivity               ‖g_l‖·‖h_l‖: free of the scale of the residual stream
     reference_relative_error  median over samples of ‖g_work − g‖ / ‖g‖, working precision
     update_cosine             between the update that the rule gives to the parameters of the
                               stage that ends in h_l and the true one (mean over the probe images)
+    update_error              how far that update is from its own closed form, in float64:
+                              ‖u − u*‖ / max(‖u‖, ‖u*‖); see `train.updates`
     precisions                the working precision and any others asked for
     null, direction, probes   None where not taken
     """
@@ -115,6 +139,7 @@ class Reading:
     samples: int
     undefined: int
     zero: int
+    zero_credit: int
     non_finite: int
     cosine_mean: float | None
     cosine_std: float | None
@@ -129,8 +154,35 @@ class Reading:
     credit_ratio: float | None
     sensitivity: float | None
     reference_relative_error: float | None
+    state_norm_initial: float | None = None
     update_cosine: float | None = None
+    update_error: float | None = None
     precisions: tuple[PrecisionReading, ...] = ()
     null: NullReading | None = None
     direction: DirectionReading | None = None
     probes: ProbeReading | None = None
+
+    def _repr_html_(self) -> str:
+        """The reading in a notebook: a row as the terminal prints it, undefined as a dash."""
+        extent = (
+            html.NONE
+            if self.cosine_low is None or self.cosine_high is None
+            else f"{self.cosine_low:+.2f} to {self.cosine_high:+.2f}"
+        )
+        std, p = (self.null.std, self.null.p) if self.null else (None, None)
+        row = {
+            "state": f"h{self.state}",
+            "cosine": html.signed(self.cosine_mean),
+            "95% images": extent,
+            "images": html.NONE if self.cosine_std is None else f"±{self.cosine_std:.2f}",
+            "null": html.NONE if std is None else f"±{std:.3f}",
+            "p": html.NONE if p is None else f"{p:.2g}",
+            "clamped": html.signed(self.cosine_clamped),
+            "‖g‖": html.magnitude(self.reference_norm),
+            "‖a‖": html.magnitude(self.credit_norm),
+            "‖h‖": html.magnitude(self.state_norm),
+            "error": html.magnitude(self.reference_relative_error),
+            "undef": str(self.undefined),
+        }
+        noun = "sample" if self.samples == 1 else "samples"
+        return html.table(list(row), [list(row.values())], caption=f"{self.samples} {noun}")

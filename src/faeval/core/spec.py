@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -32,9 +33,15 @@ def build(registry: Registry[type[T]], spec: str | Mapping[str, Any]) -> T:
         if option not in fields:
             raise unknown(f"option of {registry.kind} {name!r}", option, fields)
     try:
-        return TypeAdapter(cls).validate_python(options)
+        return _adapter(cls).validate_python(options)
     except ValidationError as error:
         raise from_validation(error, f"{registry.kind} {name!r}") from None
+
+
+@cache
+def _adapter(cls: type[T]) -> TypeAdapter[T]:
+    # Made anew it takes a millisecond, and a study asks for thousands.
+    return TypeAdapter(cls)
 
 
 def describe(registry: Registry[type[T]], configured: T) -> Spec:

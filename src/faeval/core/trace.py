@@ -20,6 +20,7 @@ class Trace:
     target    onehot(y) or y, (N, C): what the error compares with (of a foreign module, y)
     maps      the network's own maps, for rules that run parts of it again: h_{l+1} =
               maps[l](h_l) for l < L, and logits = maps[L](h_L). They write to no buffer
+    loss_of   ℓ_n (N,) of other logits (N, C) for the same targets (None: a foreign module's)
 
     In a local trace every stage saw its input without graph, so a tensor here leads
     back to the parameters of its own stage only; otherwise it leads back to the input.
@@ -32,3 +33,4 @@ class Trace:
     error: Tensor
     target: Tensor
     maps: tuple[Callable[[Tensor], Tensor], ...] = ()
+    loss_of: Callable[[Tensor], Tensor] | None = None

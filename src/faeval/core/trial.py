@@ -15,6 +15,13 @@ def shortest(number: float) -> str:
     return repr(number).removesuffix(".0")
 
 
+Course = (
+    Literal["logarithmic", "none"]
+    | Annotated[int, Field(ge=1, strict=True)]
+    | tuple[Annotated[int, Field(ge=0, strict=True)], ...]
+)
+
+
 class Recipe(BaseModel):
     """How a network is trained, the same for every rule that is compared.
 
@@ -29,6 +36,10 @@ class Recipe(BaseModel):
     reading_images  test images on which the trained network is read
     probe_images    how many of them meet the costlier probes: half precisions, parameter
                     updates, perturbation correlation, nudge; 0 for none
+    validation      fraction of the training data that is held out, never trained on, and takes
+                    the place of the test data; 0 for none
+    course          after which epochs the network in training is read too: `logarithmic`
+                    (0, 1, 2, 4, 8, …), `none`, a number k for every k-th, or a list of epochs
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +52,23 @@ class Recipe(BaseModel):
     augment: bool = True
     reading_images: Annotated[int, Field(ge=1)] = 1024
     probe_images: Annotated[int, Field(ge=0)] = 128
+    # Left out of the plain form at their defaults: ids from before these fields stay as they are.
+    validation: Annotated[float, Field(ge=0, lt=1, exclude_if=lambda v: v == 0)] = 0.0
+    course: Annotated[Course, Field(exclude_if=lambda v: v == "logarithmic")] = "logarithmic"
+
+    @property
+    def course_epochs(self) -> tuple[int, ...]:
+        """The epochs after which the network in training is read, in order; 0 is the untrained
+        network, and the last epoch is that of the record itself."""
+        if self.course == "none":
+            return ()
+        if self.course == "logarithmic":
+            due = (0, *(2**i for i in range(self.epochs.bit_length())))
+        elif isinstance(self.course, int):
+            due = range(0, self.epochs, self.course)
+        else:
+            due = sorted(set(self.course))
+        return tuple(epoch for epoch in due if epoch < self.epochs)
 
 
 class Trial(BaseModel):

@@ -3,9 +3,9 @@
 A sample is row n of a tensor (N, …): all its other dimensions together are one
 vector. Gradients of a diverging network span hundreds of binades (‖g‖ = 1e-8 with
 ‖h‖ = 1e7 is an ordinary run), and squares leave the range long before the vectors
-do. So every vector is first divided by a power of two near its largest magnitude,
-which is exact, and only then squared, in float64. No eps is added anywhere: what
-has no direction gives NaN and is counted.
+do. So a vector that is not of ordinary length is first divided by a power of two near
+its largest magnitude, which is exact, and only then squared, in float64. No eps is
+added anywhere: what has no direction gives NaN and is counted.
 """
 
 import math
@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from faeval.core.errors import InputError
+
+_ORDINARY = 2.0**-64, 2.0**64  # lengths whose squares and products are far inside the range
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,11 @@ class Alignment:
     def defined(self) -> Tensor:
         """The cosines that exist, in the order of the samples."""
         return self.cosine[~self.cosine.isnan()]
+
+    @property
+    def mean(self) -> float:
+        """Mean of the cosines that exist; NaN without any."""
+        return self.cosine.nanmean().item()
 
 
 @dataclass(frozen=True)
@@ -108,8 +115,10 @@ def rescaled(x: Tensor) -> tuple[Tensor, Tensor]:
 class Rows:
     """Samples prepared once for several measurements: `values · scale`, and ‖values_n‖.
 
-    values (N, D) and scale (N, 1) are those of `rescaled`; length is (N,). Functions that
-    take Rows in place of a tensor give the same bits.
+    values (N, D) and scale (N, 1), powers of two, are those of `rescaled`, or the vectors
+    themselves and 1 where all are of ordinary length; length is (N,). All are float64; values
+    may share the memory of the tensor. Functions that take Rows in place of a tensor give the
+    same bits.
     """
 
     values: Tensor
@@ -121,6 +130,11 @@ def prepared(x: Tensor | Rows) -> Rows:
     """`x` (N, …) as Rows; Rows as they are."""
     if isinstance(x, Rows):
         return x
+    values = samplewise(x).double()
+    length = torch.linalg.vector_norm(values, dim=1)
+    shortest, longest = _ORDINARY
+    if len(length) and length.min().item() >= shortest and length.max().item() <= longest:
+        return Rows(values, torch.ones_like(length)[:, None], length)
     values, scale = rescaled(x)
     return Rows(values, scale, torch.linalg.vector_norm(values, dim=1))
 
@@ -154,7 +168,7 @@ def cosine(a: Tensor | Rows, b: Tensor | Rows) -> Alignment:
     """cos_n = ⟨a_n, b_n⟩ / (‖a_n‖ ‖b_n‖), without eps.
 
     Multiplying either vector by a power of two that keeps it representable leaves
-    every bit of the result as it was.
+    every bit of the result as it was (cosines below 1e-280 aside).
 
     Args:
         a, b: (N, …) of one shape, any real dtypes.
@@ -169,9 +183,9 @@ def cosine(a: Tensor | Rows, b: Tensor | Rows) -> Alignment:
         same_shape(a, b)
     u, v = prepared(a), prepared(b)
     lengths = u.length * v.length
-    # einsum, for it makes no array of products.
-    products = torch.einsum("nd,nd->n", u.values, v.values)
-    cosines = (products / lengths).clamp_(-1.0, 1.0)  # rounding: a few ulp
+    cosines = (torch.linalg.vecdot(u.values, v.values) / lengths).clamp_(-1.0, 1.0)  # rounding
+    if len(lengths) and lengths.min().item() > 0:  # NaN would be the minimum
+        return Alignment(cosines, zero=0, non_finite=0)
     return Alignment(
         cosine=cosines,
         zero=int((lengths == 0).sum()),
@@ -187,19 +201,20 @@ def ratio(a: Tensor | Rows, b: Tensor | Rows) -> Tensor:
 
     Returns:
         (N,) float64. NaN where b_n is zero or either holds an inf or a NaN; a ratio
-        beyond float64 becomes inf or 0, and `log2_ratio` still tells it.
+        beyond float64 becomes inf or 0.
 
     Raises:
         InputError: the numbers of samples differ.
     """
-    quotient, a_scale, b_scale = _quotient(a, b)
-    return quotient * (a_scale / b_scale)
-
-
-def log2_ratio(a: Tensor | Rows, b: Tensor | Rows) -> Tensor:
-    """log₂(‖a_n‖ / ‖b_n‖): as `ratio`, finite for all finite non-zero vectors; −inf for a_n = 0."""
-    quotient, a_scale, b_scale = _quotient(a, b)
-    return quotient.log2() + (a_scale.log2() - b_scale.log2())
+    u, v = prepared(a), prepared(b)
+    if len(u.length) != len(v.length):
+        raise InputError(
+            "as many samples in both tensors",
+            f"{len(u.length)} and {len(v.length)}",
+            "pass both for the same samples",
+        )
+    quotient = u.length / v.length.where(v.length != 0, math.nan)
+    return quotient * (u.scale / v.scale).squeeze(1)
 
 
 def clamped_cosine(a: Tensor, b: Tensor, eps: float = 1e-8) -> Tensor:
@@ -248,16 +263,3 @@ def _quantiles(values: Tensor, points: tuple[float, ...]) -> list[float]:
     low, high = position.floor().long(), position.ceil().long()
     ordered = values.sort().values
     return torch.lerp(ordered[low], ordered[high], position - low).tolist()
-
-
-def _quotient(a: Tensor | Rows, b: Tensor | Rows) -> tuple[Tensor, Tensor, Tensor]:
-    """‖rows_a‖ / ‖rows_b‖ (NaN where b is zero) and the two scales, each (N,)."""
-    u, v = prepared(a), prepared(b)
-    if len(u.length) != len(v.length):
-        raise InputError(
-            "as many samples in both tensors",
-            f"{len(u.length)} and {len(v.length)}",
-            "pass both for the same samples",
-        )
-    quotient = u.length / v.length.where(v.length != 0, math.nan)
-    return quotient, u.scale.squeeze(1), v.scale.squeeze(1)

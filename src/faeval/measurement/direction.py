@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from faeval.core.errors import InputError
-from faeval.measurement.alignment import cosine, rescaled_together, summary
+from faeval.measurement.alignment import Rows, cosine, prepared, summary
 
 MIN_PER_BATCH = 2  # a mean of one sample is no batch mean
 
@@ -18,7 +18,8 @@ class DirectionStability:
 
     `mean`, `minimum`, `maximum` go over the batches·(batches − 1)/2 pairs, less the
     `undefined` ones with a mean of exactly zero. `coherence` is the same question free
-    of the batch size. `excluded` samples held an inf or a NaN.
+    of the batch size. `excluded` samples held an inf or a NaN; `batch_size` is the size of
+    the smallest batch.
     """
 
     mean: float
@@ -62,38 +63,81 @@ def direction_stability(
 
     Source: check (c) of arXiv 2606.21126.
     """
-    needed = MIN_PER_BATCH * batches
-    if batches < 2 or len(gradients) < needed:
-        raise InputError(
-            f"at least 2 batches and {max(needed, 2 * MIN_PER_BATCH)} samples",
-            f"{batches} batches and {len(gradients)} samples",
-            "measure more samples or ask for fewer batches",
-        )
-    rows = rescaled_together(gradients)  # one unit for all changes no cosine of means
-    usable = rows.isfinite().all(dim=1)
-    count = int(usable.sum())
-    excluded = len(rows) - count
-    if count < needed:
-        nan = math.nan
-        return DirectionStability(nan, nan, nan, nan, batches, 0, 0, excluded)
+    gathered = BatchMeans(len(gradients), batches=batches, generator=generator)
+    gathered.add(prepared(gradients))
+    return gathered.stability()
 
-    size = count // batches
-    order = torch.randperm(count, generator=generator)[: batches * size].to(rows.device)
-    rows = rows[usable][order].reshape(batches, size, -1)
-    means = rows.mean(dim=1)
-    i, j = torch.triu_indices(batches, batches, offset=1, device=rows.device)
-    pairs = cosine(means[i], means[j])
-    values = pairs.defined
-    least, most = (x.item() for x in values.aminmax()) if len(values) else (math.nan, math.nan)
-    products = (means[i] * means[j]).sum(dim=1).mean()
-    coherence = products / rows.square().sum(dim=2).mean()
-    return DirectionStability(
-        mean=summary(values).mean,
-        minimum=least,
-        maximum=most,
-        coherence=coherence.item(),
-        batches=batches,
-        batch_size=size,
-        undefined=pairs.undefined,
-        excluded=excluded,
-    )
+
+class BatchMeans:
+    """What `direction_stability` needs of the samples, gathered over chunks of them.
+
+    Raises InputError as it does. The split is drawn at once, for all `samples` that are to
+    come: one that is not finite leaves its place to the next, and at the end some place empty.
+    """
+
+    def __init__(self, samples: int, *, batches: int, generator: torch.Generator) -> None:
+        needed = MIN_PER_BATCH * batches
+        if batches < 2 or samples < needed:
+            raise InputError(
+                f"at least 2 batches and {max(needed, 2 * MIN_PER_BATCH)} samples",
+                f"{batches} batches and {samples} samples",
+                "measure more samples or ask for fewer batches",
+            )
+        size = samples // batches
+        order = torch.randperm(samples, generator=generator)
+        # One-hot: a sample's column names its batch; the samples left over have none.
+        self._split = torch.zeros(batches, samples, dtype=torch.float64)
+        self._split[torch.arange(batches * size) // size, order[: batches * size]] = 1.0
+        self._count = self._excluded = 0
+        # Powers of two apart, so that no square leaves the range: sums · unit, squares · unit².
+        self._sums: Tensor | None = None
+        self._squares = 0.0
+        self._unit = 0.0
+
+    def add(self, gradients: Rows) -> None:
+        """The next samples."""
+        rows, scale, length = gradients.values, gradients.scale.squeeze(1), gradients.length
+        usable = ~length.isnan()
+        if not usable.all():
+            self._excluded += int((~usable).sum())
+            rows, scale, length = rows[usable], scale[usable], length[usable]
+        split = self._split[:, self._count : self._count + len(rows)].to(rows.device)
+        self._count += len(rows)
+        if self._sums is None:
+            self._sums = rows.new_zeros(len(split), rows.shape[1])
+        # A zero sample has the scale 1, whatever the others have.
+        scale = scale.where(length > 0, 0.0)
+        unit = max(self._unit, scale.max().item()) if len(scale) else self._unit
+        if unit == 0:
+            return
+        earlier, relative = self._unit / unit, scale / unit
+        self._sums = self._sums.mul_(earlier).addmm_(split * relative, rows)
+        # Every column of the split is one-hot, or zero.
+        squares = (split @ (length * relative).square()).sum().item()
+        self._squares = self._squares * earlier**2 + squares
+        self._unit = unit
+
+    def stability(self) -> DirectionStability:
+        """The agreement between the batches of all samples so far."""
+        sizes = self._split[:, : self._count].sum(dim=1)
+        batches, smallest = len(sizes), int(sizes.min())
+        if self._sums is None or smallest < MIN_PER_BATCH:
+            nan = math.nan
+            return DirectionStability(nan, nan, nan, nan, batches, 0, 0, self._excluded)
+        means = self._sums / sizes.to(self._sums.device)[:, None]
+        i, j = torch.triu_indices(batches, batches, offset=1, device=means.device)
+        pairs = cosine(means[i], means[j])
+        values = pairs.defined
+        least, most = (x.item() for x in values.aminmax()) if len(values) else (math.nan, math.nan)
+        products = (means[i] * means[j]).sum(dim=1).mean().item()
+        mean_square = self._squares / sizes.sum().item()
+        return DirectionStability(
+            mean=summary(values).mean,
+            minimum=least,
+            maximum=most,
+            coherence=products / mean_square if mean_square else math.nan,
+            batches=batches,
+            batch_size=smallest,
+            undefined=pairs.undefined,
+            excluded=self._excluded,
+        )

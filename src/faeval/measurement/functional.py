@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -24,10 +23,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from faeval.core.errors import InputError
 from faeval.measurement.alignment import (
     Alignment,
-    Summary,
     cosine,
     norm,
-    ratio,
     rescaled,
     rescaled_together,
     same_shape,
@@ -43,15 +40,18 @@ class PerturbationCorrelation:
     """ρ between predicted and true change of the loss, with the errors over directions.
 
     `exact` takes the derivative along the direction, `finite` a symmetric difference
-    over ±step·‖h_n‖. The standard errors speak for the random directions only, not
-    for images or seeds, and are NaN for a single direction. `excluded` samples had a
-    change or a prediction that was not finite. ρ is NaN where nothing is predicted.
+    over ±step·‖h_n‖, `one_sided` the difference to +step·‖h_n‖ alone. The standard errors
+    speak for the random directions only, not for images or seeds, and are NaN for a
+    single direction. `excluded` samples had a change or a prediction that was not finite.
+    ρ is NaN where nothing is predicted.
     """
 
     exact: float
     finite: float
+    one_sided: float
     exact_stderr: float
     finite_stderr: float
+    one_sided_stderr: float
     directions: int
     step: float
     samples: int
@@ -89,9 +89,10 @@ def perturbation_correlation(
 
         ρ = Σ_kn p_kn t_kn / √(Σ_kn p_kn² · Σ_kn t_kn²).
 
-    Through the origin, because the mean of both is known to be 0: v and −v are equally
-    likely and both changes are odd in v. Pooled over samples, because then ρ for the
-    exact change t_kn = ⟨g_n, v_kn⟩ tends, whatever N is, to the norm-weighted cosine
+    Through the origin, because v and −v are equally likely and the predictions odd in v: their
+    mean is known to be 0, and so is that of the first two changes. Pooled over samples,
+    because then ρ for the exact change t_kn = ⟨g_n, v_kn⟩ tends, whatever N is, to the
+    norm-weighted cosine
 
         Σ_n ⟨a_n, g_n⟩ / √(Σ_n ‖a_n‖² · Σ_n ‖g_n‖²).
 
@@ -101,10 +102,18 @@ def perturbation_correlation(
         t_kn = (ℓ_n(h_n + ε_kn v_kn) − ℓ_n(h_n − ε_kn v_kn)) / 2ε_kn.
 
     Even orders cancel in it: on a quadratic loss it equals the exact change, and a gap
-    between the two values of ρ tells of third order and beyond at that distance. (Second
-    order shows in `nudge`.) All credits meet the same directions, and the loss is
-    evaluated three times per direction however many there are: pass the reference and a
-    random vector along as controls, they should read about 1 and 0.
+    between the two values of ρ tells of third order and beyond at that distance. The
+    one-sided change
+
+        t_kn = (ℓ_n(h_n + ε_kn v_kn) − ℓ_n(h_n)) / ε_kn
+
+    keeps them. No credit can predict what is even in v, so curvature lowers its ρ, that of the
+    true gradient g too: on a quadratic loss with Hessian H in D dimensions, from
+    ‖g‖ to the root of ‖g‖² + (step·‖h‖/2)² (2 tr H² + tr² H)/(D + 2) in the denominator.
+
+    All credits meet the same directions, and the loss is evaluated three times per direction
+    however many there are: pass the reference and a random vector along as controls, they
+    should read about 1 (one-sided: what curvature leaves of it) and 0.
 
     Args:
         tail: losses (N,) of states (N, …), float64.
@@ -132,8 +141,8 @@ def perturbation_correlation(
     rows = {name: rescaled_together(credit) for name, credit in credits.items()}
     reach = step * norm(state)
 
-    exact: list[Tensor] = []
-    finite: list[Tensor] = []
+    changes: dict[str, list[Tensor]] = {"exact": [], "finite": [], "one_sided": []}
+    here = _evaluate(tail, state.clone())
     predicted: dict[str, list[Tensor]] = {name: [] for name in credits}
     for _ in range(directions):
         v = torch.randn(
@@ -142,23 +151,34 @@ def perturbation_correlation(
         size = reach / norm(v)
         with torch.inference_mode(False), torch.no_grad(), _forward_mode():
             # Ordinary copies: an in-place activation overwrites the state and the tangent.
-            exact.append(_losses(jvp(tail, (state.clone(),), (v.clone(),))[1], h))
+            slope = _losses(jvp(tail, (state.clone(),), (v.clone(),))[1], h)
         shift = _per_sample(size, v) * v
-        rise = _evaluate(tail, state + shift) - _evaluate(tail, state - shift)
-        finite.append(rise / (2 * size))
+        ahead, behind = _evaluate(tail, state + shift), _evaluate(tail, state - shift)
+        changes["exact"].append(slope)
+        changes["finite"].append((ahead - behind) / (2 * size))
+        changes["one_sided"].append((ahead - here) / size)
         for name, credit in rows.items():
             predicted[name].append(torch.linalg.vecdot(credit, samplewise(v)))
 
-    t_exact, t_finite = torch.stack(exact), torch.stack(finite)
+    t = {kind: torch.stack(of_kind) for kind, of_kind in changes.items()}
+    finite = torch.stack([of_kind.isfinite() for of_kind in t.values()]).all(dim=0)
     readings: dict[str, PerturbationCorrelation] = {}
     for name in credits:
         p = torch.stack(predicted[name])
-        usable = (p.isfinite() & t_exact.isfinite() & t_finite.isfinite()).all(dim=0)
-        rho, rho_error = _through_origin(p[:, usable], t_exact[:, usable])
-        far, far_error = _through_origin(p[:, usable], t_finite[:, usable])
+        usable = (p.isfinite() & finite).all(dim=0)
+        rho = {kind: _through_origin(p[:, usable], t[kind][:, usable]) for kind in t}
         samples = int(usable.sum())
         readings[name] = PerturbationCorrelation(
-            rho, far, rho_error, far_error, directions, step, samples, len(h) - samples
+            exact=rho["exact"][0],
+            finite=rho["finite"][0],
+            one_sided=rho["one_sided"][0],
+            exact_stderr=rho["exact"][1],
+            finite_stderr=rho["finite"][1],
+            one_sided_stderr=rho["one_sided"][1],
+            directions=directions,
+            step=step,
+            samples=samples,
+            excluded=len(h) - samples,
         )
     return readings
 
@@ -202,41 +222,6 @@ def nudge(tail: Tail, h: Tensor, credit: Tensor, *, relative_step: float = 1e-2)
         non_finite=int(changes.isnan().sum()) - zeros,
         relative_step=relative_step,
     )
-
-
-def growth(states: Sequence[Tensor]) -> tuple[Summary, ...]:
-    """‖h_{l+1,n}‖ / ‖h_{l,n}‖ over the samples, for each block.
-
-    Args:
-        states: h_0 … h_L, each (N, …_l); the samples' shapes may differ between states.
-
-    Returns:
-        L summaries. A diverged state shows as `undefined` samples, never as a small
-        ratio: look at both.
-
-    Raises:
-        InputError: the numbers of samples differ.
-
-    Source: check (a) of arXiv 2606.21126 reads the mean of each block.
-    """
-    return tuple(summary(ratio(b, a)) for a, b in pairwise(states))
-
-
-def sensitivity(g: Tensor, h: Tensor) -> Summary:
-    """‖g_n‖ · ‖h_n‖ over the samples: the loss at stake for a relative change of the state.
-
-    In the units of the loss. Multiplying the residual stream by c divides the gradient
-    by c and leaves this as it was, so a threshold on it, unlike one on ‖g‖, does not
-    depend on how far the states have grown (nor, per sample, on the batch size).
-
-    Args:
-        g, h: (N, …) per-sample gradient and state.
-
-    Raises:
-        InputError: the shapes differ.
-    """
-    same_shape(g, h)
-    return summary(norm(g) * norm(h))
 
 
 def update_alignment(credit_grads: Sequence[Tensor], true_grads: Sequence[Tensor]) -> Alignment:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from faeval.core.errors import InputError
 from faeval.measurement.alignment import (
+    Alignment,
     Rows,
     cosine,
     norm,
@@ -45,6 +46,23 @@ class Precision:
     conclusion_changes: bool | None
 
 
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What `compare` knows of each sample; see `Precision`.
+
+    `error` (N,) is NaN where w_n is not finite or g_n undefined. `underflow` counts elements. The
+    alignments are those of a credit with w and with g.
+    """
+
+    dtype: str
+    known: Tensor
+    lost: Tensor
+    underflow: int
+    error: Tensor
+    with_working: Alignment | None
+    with_reference: Alignment | None
+
+
 def compare(
     working: Tensor,
     reference: Tensor | Rows,
@@ -70,30 +88,45 @@ def compare(
     Raises:
         InputError: shapes differ, or `working` is not of a floating dtype.
     """
+    return concluded(compared(working, reference, credit), tolerance=tolerance)
+
+
+def compared(
+    working: Tensor, reference: Tensor | Rows, credit: Tensor | Rows | None = None
+) -> Compared:
+    """The part of `compare` that is done sample by sample, with its arguments and errors."""
     for other in (reference, credit):
         if isinstance(other, Tensor):
             same_shape(working, other)
     if not working.is_floating_point():
         raise InputError("a floating dtype", str(working.dtype), "pass the gradient as computed")
-    raw = samplewise(working)
-    finite = raw.isfinite().all(dim=1)
-    exact = prepared(reference)
-    g, scale = exact.values, exact.scale
-    known = g.any(dim=1) & scale.squeeze(1).isfinite()
-    lost = int((known & ~(finite & raw.any(dim=1))).sum())
+    w, g = prepared(working), prepared(reference)
+    known = g.length > 0
+    # In one unit the difference of two tiny vectors is exact; `norm` guards its squares.
+    error = norm(torch.sub(w.values * (w.scale / g.scale), g.values)) / g.length
+    a = None if credit is None else prepared(credit)
+    return Compared(
+        dtype=str(working.dtype).removeprefix("torch."),
+        known=known,
+        lost=known & ~(w.length > 0),
+        underflow=_underflow(samplewise(working), g),
+        error=error.where(known, math.nan),
+        with_working=None if a is None else cosine(a, w),
+        with_reference=None if a is None else cosine(a, g),
+    )
 
-    size = g.abs()
-    visible = size > torch.finfo(working.dtype).eps * size.amax(dim=1, keepdim=True)
-    underflow = int((visible & (raw == 0) & known[:, None]).sum())
-    # In the units of g the difference of two tiny vectors is exact; `norm` guards its squares.
-    difference = raw.to(torch.float64, copy=True).div_(scale).sub_(g)
-    errors = (norm(difference) / exact.length)[known & finite]
+
+def concluded(samples: Compared, *, tolerance: float = 0.01) -> Precision:
+    """The part of `compare` that needs all samples."""
+    known = samples.known
+    errors = samples.error[~samples.error.isnan()]
     described = summary(errors)
-
+    lost = int(samples.lost.sum())
     with_working = with_reference = changes = None
-    if credit is not None:
+    if samples.with_working is not None and samples.with_reference is not None:
         with_working, with_reference = (
-            summary(cosine(prepared(credit), x).cosine[known]).mean for x in (working, exact)
+            aligned.cosine[known].nanmean().item()
+            for aligned in (samples.with_working, samples.with_reference)
         )
         gap = abs(with_working - with_reference)
         if lost > LOST_SHARE * int(known.sum()):
@@ -101,14 +134,23 @@ def compare(
         elif not math.isnan(gap):
             changes = gap > tolerance
     return Precision(
-        dtype=str(working.dtype).removeprefix("torch."),
+        dtype=samples.dtype,
         relative_error_median=described.median,
         relative_error_p95=described.q95,
         relative_error_max=errors.max().item() if len(errors) else math.nan,
-        underflow=underflow,
+        underflow=samples.underflow,
         samples_lost=lost,
         samples_undefined=int((~known).sum()),
         cosine_working=with_working,
         cosine_reference=with_reference,
         conclusion_changes=changes,
     )
+
+
+def _underflow(working: Tensor, reference: Rows) -> int:
+    vanished = working == 0
+    if not vanished.any():
+        return 0
+    size = reference.values.abs()
+    visible = size > torch.finfo(working.dtype).eps * size.amax(dim=1, keepdim=True)
+    return int((visible & vanished).sum())

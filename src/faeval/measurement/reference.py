@@ -42,10 +42,32 @@ def reference(
     """Differentiate `forward` at the states. Works on copies of `module` in evaluation mode:
     its gradients, buffers and mode stay as they are."""
     ours = reading_copy(module)
-    states, working = _in_chunks(forward, ours, x, y)
+    states, working = gradients(forward, ours, x, y)
     reduced = {dtype: _under_autocast(forward, ours, x, y, dtype) for dtype in autocast}
-    _, exact = _in_chunks(forward, ours.double(), x, y)
+    _, exact = gradients(forward, ours.double(), x, y)
     return Reference(exact, working, reduced, states)
+
+
+def gradients(
+    forward: Forward, module: nn.Module, x: Tensor, y: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """States and ∂ℓ_n/∂h_l in the precision of the parameters, without graph.
+
+    Samples must not depend on each other: a few at a time keep the graph, the largest thing in
+    memory, small."""
+    wide = any(p.dtype == torch.float64 for p in module.parameters())
+    parts = []
+    for some, labels in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
+        states, loss = forward(module, double(some) if wide else some, labels)
+        at_states = torch.autograd.grad(loss.sum(), states)
+        parts.append(([h.detach() for h in states], list(at_states)))
+    if len(parts) == 1:
+        return parts[0]
+    states, at_states = (
+        [torch.cat(of_state) for of_state in zip(*side, strict=True)]
+        for side in zip(*parts, strict=True)
+    )
+    return states, at_states
 
 
 def reading_copy(module: nn.Module) -> nn.Module:
@@ -62,26 +84,6 @@ def reading_copy(module: nn.Module) -> nn.Module:
 def double(x: Tensor) -> Tensor:
     """`x` in float64 if it is floating, as it is if it holds indices."""
     return x.double() if x.is_floating_point() else x
-
-
-def _in_chunks(
-    forward: Forward, module: nn.Module, x: Tensor, y: Tensor
-) -> tuple[list[Tensor], list[Tensor]]:
-    """States and the gradients of the summed loss at them, in the precision of the parameters.
-
-    Samples do not depend on each other in evaluation mode: a few at a time keep the graph, the
-    largest thing in memory, small."""
-    wide = any(p.dtype == torch.float64 for p in module.parameters())
-    parts = []
-    for some, labels in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
-        states, loss = forward(module, double(some) if wide else some, labels)
-        gradients = torch.autograd.grad(loss.sum(), states)
-        parts.append(([h.detach() for h in states], gradients))
-    states, gradients = (
-        [torch.cat(of_state) for of_state in zip(*side, strict=True)]
-        for side in zip(*parts, strict=True)
-    )
-    return states, gradients
 
 
 def _under_autocast(

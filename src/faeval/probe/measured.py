@@ -4,20 +4,25 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from faeval.core import frames
 from faeval.core.errors import InputError
 from faeval.core.reading import Reading
 from faeval.probe.truth import Source, Truth
+from faeval.report.notebook import Page
 from faeval.report.terminal import PLAIN_WIDTH, show_findings
 from faeval.verdict.checks import CHECKS, depth_utility, reference_validity
 from faeval.verdict.finding import Finding
 from faeval.verdict.judge import Verdict, judge
 from faeval.verdict.method import Method, Run, Thresholds
+
+if TYPE_CHECKING:
+    from pandas import DataFrame  # pyright: ignore[reportMissingImports]
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,24 @@ class Measured:
 
     def __str__(self) -> str:
         text = io.StringIO()
-        screen = Console(file=text, width=PLAIN_WIDTH, color_system=None, highlight=False)
+        self._show(Console(file=text, width=PLAIN_WIDTH, color_system=None, highlight=False))
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+    def _repr_html_(self) -> str:
+        """The measurement in a notebook: what `print` shows, as tables and paragraphs."""
+        page = Page()
+        self._show(page)
+        return page.html
+
+    def to_frame(self) -> "DataFrame":
+        """The readings as a pandas frame, one row per state, with the fields of `Reading` as
+        columns (see `core.frames.flat`). InputError where pandas is not installed."""
+        return frames.frame(
+            {"name": self.name, "submodule": name, **frames.flat(reading)}
+            for name, reading in zip(self.states, self.readings, strict=True)
+        )
+
+    def _show(self, screen: Console) -> None:
         samples = self.readings[0].samples
         title = f"{self.name}: {samples} sample{'' if samples == 1 else 's'}"
         screen.print(f"{title}, reference by {self.reference} in float64", markup=False)
@@ -57,7 +79,6 @@ class Measured:
         because = f" ({', '.join(self.verdict.reasons)})" if self.verdict.reasons else ""
         screen.print(f"verdict: {self.verdict.verdict}{because}", markup=False)
         show_findings(screen, self.findings)
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 Seed = tuple[float | None, float | None]

@@ -10,7 +10,13 @@ from faeval.core import random
 from faeval.core.errors import InputError
 from faeval.core.reading import NullReading, ProbeReading, Reading
 from faeval.measurement.functional import Tail
-from faeval.measurement.reading import read_direction, read_precision, read_probes, read_state
+from faeval.measurement.reading import (
+    read_direction,
+    read_precision,
+    read_probes,
+    read_state,
+    sampled,
+)
 from faeval.measurement.reference import double, reading_copy
 from faeval.probe.credits import Credits, Redrawn, own_backward, read_credits
 from faeval.probe.guard import duplicate, undisturbed
@@ -156,12 +162,12 @@ def _read(
 ) -> Reading:
     ref = truth.gradients
     exact = ref.exact[l]
+    samples = sampled(
+        h=ref.states[l], credit=credit, exact=exact, working=ref.working[l], batch=len(exact)
+    )
     reading = read_state(
         l,
-        h=ref.states[l],
-        credit=credit,
-        exact=exact,
-        working=ref.working[l],
+        samples,
         precisions=[
             read_precision(credit, exact, ref.autocast[dtype][l], under_autocast=dtype)
             for dtype in precisions

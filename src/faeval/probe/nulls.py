@@ -9,8 +9,8 @@ from torch import Tensor
 from faeval.core.errors import InputError, unknown
 from faeval.core.reading import NullReading
 from faeval.core.trace import Trace
-from faeval.measurement.alignment import cosine, summary
-from faeval.measurement.reading import read_drawn_null, read_gaussian_null
+from faeval.measurement.alignment import prepared
+from faeval.measurement.reading import mean_cosine, read_drawn_null, read_gaussian_null
 
 Sources = Sequence[Tensor | None] | Mapping[str, Tensor]
 NullOption = Literal["gaussian"] | Sources | Callable[[Any, torch.Generator], Any] | None
@@ -42,17 +42,19 @@ def drawn_nulls(
 ) -> list[NullReading | None]:
     """The null from `draws` calls of `again`, each giving credits under fresh feedback.
 
-    None at a state where some draw has no cosine. Raises InputError for fewer than 2 draws.
+    One more call is the fresh draw that is told beside it. None at a state where some draw has no
+    cosine. Raises InputError for fewer than 2 draws.
     """
     if draws < 2:
         raise InputError("at least 2 draws of a null", str(draws), "use the default, 200")
-    means = torch.empty(len(exact), draws, dtype=torch.float64)
-    for m in range(draws):
-        for l, (credit, g) in enumerate(zip(again(), exact, strict=True)):
-            means[l, m] = summary(cosine(credit, g).cosine).mean
+    references = [prepared(g) for g in exact]
+    means = torch.empty(len(exact), draws + 1, dtype=torch.float64)
+    for m in range(draws + 1):
+        for l, (credit, g) in enumerate(zip(again(), references, strict=True)):
+            means[l, m] = mean_cosine(credit, g)
     return [
-        read_drawn_null(credit, g, drawn) if drawn.isfinite().all() else None
-        for credit, g, drawn in zip(credits, exact, means, strict=True)
+        read_drawn_null(credit, g, drawn[:-1], fresh=drawn[-1].item())
+        for credit, g, drawn in zip(credits, references, means, strict=True)
     ]
 
 

@@ -1,35 +1,33 @@
 """Read a trained network: the rule's credits against the reference, at every state."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from faeval.core.random import generator
-from faeval.core.reading import NullReading, PrecisionReading, ProbeReading, Reading
+from faeval.core.reading import PrecisionReading, ProbeReading, Reading
 from faeval.core.trace import Trace
 from faeval.data import Batches
-from faeval.measurement.alignment import cosine, prepared, summary
-from faeval.measurement.functional import Tail, update_alignment
-from faeval.measurement.reading import (
-    number,
-    read_direction,
-    read_drawn_null,
-    read_gaussian_null,
-    read_precision,
-    read_probes,
-    read_state,
-)
-from faeval.measurement.reference import reading_copy, reference
+from faeval.measurement.alignment import norm
+from faeval.measurement.functional import Tail
+from faeval.measurement.gathering import AtState, gather
+from faeval.measurement.reading import number, read_precision, read_probes
+from faeval.measurement.reference import Reference, double, reading_copy, reference
 from faeval.models import Staged
 from faeval.models.staged import losses
 from faeval.rules import Feedback, Rule
-from faeval.train.step import CreditAt, read_credits, teach
+from faeval.train.credits import credit_of, run_and_credit
+from faeval.train.fresh import NULL_DRAWS, NULL_IMAGES, drawn_nulls, fresh_feedback
+from faeval.train.step import CreditAt
+from faeval.train.updates import updates
 
 HALF_PRECISIONS = (torch.bfloat16, torch.float16)
 PROBE_DIRECTIONS = 8
-NULL_DRAWS = 100
+NORM_IMAGES = 256
+CHUNK = 128  # samples at a time: more are little faster and take more memory
 
 
 def reading_batch(batches: Batches, images: int) -> tuple[Tensor, Tensor]:
@@ -47,43 +45,76 @@ def read(
     *,
     credit_at: CreditAt = "output",
     probe_images: int = 128,
+    seed: int = 0,
+    null_draws: int = NULL_DRAWS,
 ) -> list[Reading]:
     """One reading per state h_0 … h_L, on the batch x (N, …), y (N,), in evaluation mode and
     with the feedback given (that of training). Works on copies: the model stays as it was.
 
-    The first `probe_images` of the batch meet the costlier probes; 0 leaves them out.
+    The batch is read a few samples at a time, of which only numbers are kept: no sample's credit
+    may depend on the others. The first `probe_images` meet the costlier probes; 0 leaves them
+    out. `seed` names the one fresh draw of feedback that is read beside the null; `null_draws` is
+    how many make up a null that has no closed form.
     """
-    ref = reference(_forward, model, x, y)
-    ours = cast(Staged, reading_copy(model))
-    trace = rule.run(ours, feedback, x, y)
-    credits = rule.credit(trace, feedback)
-    if not rule.claims.end_to_end:
-        credits = read_credits(credits, credit_at)
-    updates: Sequence[float | None] = [None] * len(credits)
-    probes: Sequence[ProbeReading | None] = [None] * len(credits)
-    precisions: Sequence[tuple[PrecisionReading, ...]] = [()] * len(credits)
-    if probe_images:
-        few = slice(0, probe_images)
-        some = [credit[few] for credit in credits]
-        updates = _update_cosines(model, rule, feedback, x[few], y[few], credit_at)
-        precisions = _half_precisions(model, some, x[few], y[few])
-        probes = _probes(model, some, [g[few] for g in ref.exact], ref.states, y[few])
-    nulls = _nulls(ours, rule, trace, credits, ref.exact, x, y, credit_at)
-    return [
-        read_state(
-            state,
-            h=ref.states[state],
-            credit=credit,
-            exact=ref.exact[state],
-            working=ref.working[state],
-            precisions=precisions[state],
-            update_cosine=updates[state],
-            null=nulls[state],
-            direction=read_direction(ref.exact[state], generator(0, "direction")),
-            probes=probes[state],
-        )
-        for state, credit in enumerate(credits)
+    exact = _from_first_state(model).double()
+    ours = _from_first_state(model)
+    closed_form = rule.claims.gaussian_in is not None
+    fresh = fresh_feedback(rule, ours, feedback, "fresh feedback", seed) if closed_form else {}
+    states = [
+        AtState(len(x), generator(0, "direction"), closed_form=closed_form)
+        for _ in model.state_shapes
     ]
+
+    def add(x: Tensor, y: Tensor) -> None:
+        g = _at_states(exact.run(x, y, local=False))
+        whole = ours.run(x, y, local=False)
+        # A rule that runs the network as it is finds all that it needs in the very same pass.
+        trace = whole if type(rule).run is Rule.run else rule.run(ours, feedback, x, y)
+        credits = credit_of(rule, trace, feedback, credit_at)
+        working = _at_states(whole)
+        source = trace.target if rule.claims.gaussian_in == "target" else trace.error
+        gather(
+            states,
+            h=[state.detach() for state in whole.states],
+            credits=credits,
+            exact=g,
+            working=working,
+            source=source if closed_form else None,
+            fresh=credit_of(rule, trace, fresh, credit_at) if closed_form else None,
+        )
+
+    for some, labels in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
+        add(some, labels)
+    if closed_form or rule.claims.exact:
+        nulls = [at.null() for at in states]
+    else:
+        few = slice(0, NULL_IMAGES)
+        g = _at_states(exact.run(x[few], y[few], local=False))
+        nulls = drawn_nulls(
+            ours,
+            rule,
+            feedback,
+            x[few],
+            y[few],
+            g,
+            credit_at=credit_at,
+            seed=seed,
+            count=null_draws,
+        )
+    readings = [at.reading(l, null) for l, (at, null) in enumerate(zip(states, nulls, strict=True))]
+    if not probe_images:
+        return readings
+    few = slice(0, probe_images)
+    return _probed(readings, model, rule, feedback, x[few], y[few], credit_at)
+
+
+def state_norms(model: Staged, x: Tensor, y: Tensor) -> list[float | None]:
+    """Mean ‖h_l‖ over the first 256 samples at every state, in evaluation mode; None where it is
+    not finite. So few tell it to about 1 %, for next to nothing."""
+    ours = cast(Staged, reading_copy(model)).requires_grad_(False)
+    few = slice(0, NORM_IMAGES)
+    states = ours.run(x[few], y[few], local=True).states
+    return [number(norm(h).mean().item()) for h in states]
 
 
 def _forward(module: nn.Module, x: Tensor, y: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -91,88 +122,62 @@ def _forward(module: nn.Module, x: Tensor, y: Tensor) -> tuple[tuple[Tensor, ...
     return trace.states, trace.loss
 
 
-def _nulls(
+def _from_first_state(model: Staged) -> Staged:
+    """A reading copy whose graph begins at h_0: nothing is kept for the gradients of parameters
+    and inputs, which nobody asks for. In float64 too it takes x as it is."""
+    copy = cast(Staged, reading_copy(model)).requires_grad_(False)
+
+    def widened(stem: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        wide = any(p.dtype == torch.float64 for p in copy.parameters())
+        return tuple(double(x) for x in inputs) if wide else inputs
+
+    copy.stem.register_forward_pre_hook(widened)
+    copy.stem.register_forward_hook(lambda _, __, h: h.detach().requires_grad_())
+    return copy
+
+
+def _at_states(trace: Trace) -> tuple[Tensor, ...]:
+    """∂ℓ_n/∂h_l at every state of a trace with graph."""
+    return torch.autograd.grad(trace.loss.sum(), trace.states)
+
+
+def _probed(
+    readings: Sequence[Reading],
     model: Staged,
     rule: Rule,
-    trace: Trace,
-    credits: Sequence[Tensor],
-    exact: Sequence[Tensor],
+    feedback: Feedback,
     x: Tensor,
     y: Tensor,
     credit_at: CreditAt,
-) -> list[NullReading | None]:
-    """What fresh feedback would read: in closed form where the rule allows it, else drawn; none
-    for a rule whose credit is the gradient, or that has no feedback to draw."""
-    if rule.claims.gaussian_in is not None:
-        source = trace.error if rule.claims.gaussian_in == "error" else trace.target
-        return [
-            read_gaussian_null(credit, g, source) for credit, g in zip(credits, exact, strict=True)
-        ]
-    if rule.claims.exact or not rule.init(model, generator(0, "fresh 0")):
-        return [None] * len(credits)
-    prepared_exact = [prepared(g) for g in exact]
-    draws = []
-    for draw in range(NULL_DRAWS):
-        fresh = rule.init(model, generator(0, f"fresh {draw}"))
-        fresh = {name: b.to(trace.error.device) for name, b in fresh.items()}
-        # Replaced transposes are part of the trace's own graph.
-        again = rule.run(model, fresh, x, y) if rule.claims.end_to_end else trace
-        offered = rule.credit(again, fresh)
-        if not rule.claims.end_to_end:
-            offered = read_credits(offered, credit_at)
-        pairs = zip(offered, prepared_exact, strict=True)
-        draws.append([summary(cosine(a, g).cosine).mean for a, g in pairs])
-    by_state = torch.tensor(draws, dtype=torch.float64).T
+) -> list[Reading]:
+    """The readings with what is taken on few images: updates, half precisions, probes."""
+    ours = cast(Staged, reading_copy(model))
+    _, credits = run_and_credit(rule, ours, feedback, x, y, credit_at)
+    ref = reference(_forward, model, x, y, autocast=HALF_PRECISIONS)
+    taught = updates(model, rule, feedback, x, y, credit_at)
     return [
-        read_drawn_null(credit, g, drawn) if bool(drawn.isfinite().all()) else None
-        for credit, g, drawn in zip(credits, exact, by_state, strict=True)
+        replace(
+            reading,
+            update_cosine=update.cosine,
+            update_error=update.error,
+            precisions=(*reading.precisions, *_half_precisions(ref, l, credits[l])),
+            probes=probes,
+        )
+        for l, (reading, update, probes) in enumerate(
+            zip(readings, taught, _probes(model, credits, ref, y), strict=True)
+        )
     ]
 
 
-def _update_cosines(
-    model: Staged, rule: Rule, feedback: Feedback, x: Tensor, y: Tensor, credit_at: CreditAt
-) -> list[float | None]:
-    """For the stage that ends in each state: the cosine of what the rule teaches it with what
-    backpropagation would, without penalty."""
-    taught, true = (cast(Staged, reading_copy(model)) for _ in range(2))
-    trace = rule.run(taught, feedback, x, y)
-    credits = None if rule.claims.end_to_end else rule.credit(trace, feedback)
-    teach(trace, credits, credit_at=credit_at)
-    teach(true.run(x, y, local=False), None)
-
-    def stage_cosine(ours: nn.Module, theirs: nn.Module) -> float | None:
-        pairs = [
-            (p.grad, q.grad)
-            for p, q in zip(ours.parameters(), theirs.parameters(), strict=True)
-            if p.grad is not None and q.grad is not None
-        ]
-        if not pairs:
-            return None
-        return number(update_alignment(*zip(*pairs, strict=True)).cosine.item())
-
-    stages = zip([taught.stem, *taught.blocks], [true.stem, *true.blocks], strict=True)
-    return [stage_cosine(ours, theirs) for ours, theirs in stages]
-
-
-def _half_precisions(
-    model: Staged, credits: Sequence[Tensor], x: Tensor, y: Tensor
-) -> list[tuple[PrecisionReading, ...]]:
-    ref = reference(_forward, model, x, y, autocast=HALF_PRECISIONS)
+def _half_precisions(ref: Reference, state: int, credit: Tensor) -> list[PrecisionReading]:
     return [
-        tuple(
-            read_precision(credit, ref.exact[state], gradients[state], under_autocast=dtype)
-            for dtype, gradients in ref.autocast.items()
-        )
-        for state, credit in enumerate(credits)
+        read_precision(credit, ref.exact[state], at_states[state], under_autocast=dtype)
+        for dtype, at_states in ref.autocast.items()
     ]
 
 
 def _probes(
-    model: Staged,
-    credits: Sequence[Tensor],
-    exact: Sequence[Tensor],
-    states: Sequence[Tensor],
-    y: Tensor,
+    model: Staged, credits: Sequence[Tensor], ref: Reference, y: Tensor
 ) -> list[ProbeReading]:
     exact_model = cast(Staged, reading_copy(model).double())
     draw = generator(0, "probes")
@@ -183,9 +188,9 @@ def _probes(
     return [
         read_probes(
             tail(state),
-            states[state][: len(y)],
+            ref.states[state],
             credit,
-            exact[state],
+            ref.exact[state],
             generator=draw,
             directions=PROBE_DIRECTIONS,
         )

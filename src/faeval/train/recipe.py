@@ -22,7 +22,7 @@ class NamedRecipe:
 
     def resolve(self, *, exact: bool, changes: Mapping[str, Any]) -> Recipe:
         """The recipe of one rule with `changes` to its fields; InputError on a bad one."""
-        fields = self.local.model_dump()
+        fields = dict(self.local)
         if exact:
             fields["learning_rate"] = self.bp_learning_rate
         for key in changes:

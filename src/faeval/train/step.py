@@ -80,12 +80,3 @@ def step(
     )
     optimizer.step(learning_rate)
     return trace
-
-
-def read_credits(credits: Sequence[Tensor], credit_at: CreditAt) -> list[Tensor]:
-    """The credit of a local rule to compare with g_l at each state.
-
-    With `credit_at="input"` no credit was ever used at h_L: what taught the block whose
-    output it is, a_{L-1}, is read there (as the published runs do).
-    """
-    return list(credits) if credit_at == "output" else [*credits[:-1], credits[-2]]

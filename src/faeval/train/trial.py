@@ -1,12 +1,12 @@
 """A trial from its folder to its record: train or go on, read, write down.
 
-trial.json  log.jsonl  checkpoint.safetensors  record.json
+trial.json  log.jsonl  course.jsonl  checkpoint.safetensors  record.json
 """
 
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +24,11 @@ from faeval.data.labels import relabelled
 from faeval.records.log import EpochLog
 from faeval.records.schema import Divergence, TrialRecord, load_trial
 from faeval.records.store import read_tensors, write_json, write_tensors
+from faeval.train.course import Course
+from faeval.train.fresh import fresh_feedback
+from faeval.train.holdout import held_out
 from faeval.train.loop import DivergedError, accuracy, train_epoch
-from faeval.train.read import read, reading_batch
+from faeval.train.read import read, reading_batch, state_norms
 from faeval.train.state import TrainState, fresh, restore, snapshot
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -63,7 +66,7 @@ def run_trial(
             _same_trial(trial, folder)
         if record_path.exists():
             return TrialRecord.load(record_path)
-        dataset = _resident(trial.data, data_dir)
+        dataset = _dataset(trial, data_dir)
         write_json(folder / "trial.json", trial.model_dump(mode="json"))
         record = _train(trial, folder, dataset, torch.device(device), stop)
         if record is not None:
@@ -79,7 +82,7 @@ def read_trial(folder: Path, *, data_dir: Path | None, device: str) -> SavedRead
     architecture, or lacks its feedback.
     """
     trial = load_trial(folder)
-    dataset = _resident(trial.data, data_dir)
+    dataset = _dataset(trial, data_dir)
     state = _fresh(trial, dataset, torch.device(device))
     _restore_checked(state, folder / CHECKPOINT, dataset)
     try:
@@ -109,6 +112,7 @@ def _train(
         dataset.train, trial.labels, dataset.classes, generator(trial.seed, "labels")
     )
     batches = Batches(dataset, split, device)
+    course = Course(folder / "course.jsonl", trial, dataset, device)
     saved_at = time.monotonic()
 
     def save() -> None:
@@ -117,8 +121,10 @@ def _train(
 
     outcome: dict[str, Any]
     try:
+        course.read(state)
         while state.epoch < trial.recipe.epochs:
             log.append(train_epoch(state, trial, batches))
+            course.read(state)
             stopping = state.epoch < trial.recipe.epochs and stop()
             due = time.monotonic() - saved_at > SECONDS_BETWEEN_CHECKPOINTS
             if stopping or due or state.epoch == trial.recipe.epochs:
@@ -179,8 +185,7 @@ def _examine(
     recipe = trial.recipe
     feedback = state.feedback
     if trial.reading_feedback == "fresh":
-        fresh_draw = state.rule.init(state.model, generator(trial.seed, "fresh feedback"))
-        feedback = {name: b.to(device) for name, b in fresh_draw.items()}
+        feedback = fresh_feedback(state.rule, state.model, feedback, "fresh feedback", trial.seed)
     layers = read(
         state.model,
         state.rule,
@@ -189,12 +194,21 @@ def _examine(
         y,
         credit_at=recipe.credit_at,
         probe_images=recipe.probe_images,
+        seed=trial.seed,
     )
-    return layers, score
+    before = state_norms(_fresh(trial, dataset, device).model, x, y)
+    return [
+        replace(reading, state_norm_initial=norm)
+        for reading, norm in zip(layers, before, strict=True)
+    ], score
 
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _dataset(trial: Trial, data_dir: Path | None) -> Dataset:
+    return held_out(_resident(trial.data, data_dir), trial.recipe.validation)
 
 
 @cache

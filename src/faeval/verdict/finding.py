@@ -4,10 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from faeval.core import html
 from faeval.verdict.method import Method, Thresholds
 
 Status = Literal["pass", "flag", "unmeasured"]
 Severity = Literal["note", "caution", "refuse"]
+MARK: dict[Status, str] = {"pass": "✓", "flag": "✗", "unmeasured": "?"}
+NOTED = "·"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,12 @@ class Finding:
     def sentence(self) -> str:
         """The finding as a sentence to paste."""
         return f"{self.method}, {self.check} ({self.status}): {self.evidence}. {self.consequence}"
+
+    def _repr_html_(self) -> str:
+        """The finding in a notebook, as the terminal prints it."""
+        mark = NOTED if self.severity == "note" and self.status != "pass" else MARK[self.status]
+        said = f": {self.evidence}. {self.consequence}"
+        return html.paragraph(said, bold=f"{mark} {self.check}")
 
 
 ROUNDING = 1e-12  # 0.30 − 0.28 is a hair short of 0.02

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from faeval.core import frames, html
 from faeval.verdict.checks import CHECKS
 from faeval.verdict.contrast import Contrast, penalty_contrasts
 from faeval.verdict.finding import Finding
 from faeval.verdict.method import Method, Thresholds
+
+if TYPE_CHECKING:
+    from pandas import DataFrame  # pyright: ignore[reportMissingImports]
 
 Level = Literal["trust", "caution", "refuse"]
 
@@ -19,6 +23,11 @@ class Verdict:
     method: str
     verdict: Level
     reasons: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        """The verdict in a notebook."""
+        because = f" ({', '.join(self.reasons)})" if self.reasons else ""
+        return html.paragraph(f": {self.verdict}{because}", bold=self.method)
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,33 @@ class Judgement:
     def findings_on(self, method: str) -> tuple[Finding, ...]:
         """The findings on one method, in the order of the checks."""
         return tuple(f for f in self.findings if f.method == method)
+
+    def to_frame(self) -> "DataFrame":
+        """Every reading as a pandas frame: one row per method, seed and state, with the fields
+        of `Reading` as columns (see `core.frames.flat`). A run that diverged has one row without
+        a state. InputError where pandas is not installed."""
+        rows = []
+        for method in self.methods:
+            for run in method.runs:
+                of_run = {
+                    "method": method.name,
+                    "seed": run.seed,
+                    "accuracy": run.accuracy,
+                    "control": run.control,
+                    "divergence": run.divergence,
+                }
+                rows += [of_run | frames.flat(reading) for reading in run.layers] or [of_run]
+        return frames.frame(rows)
+
+    def _repr_html_(self) -> str:
+        """The judgement in a notebook: the verdicts, and behind each its findings."""
+        headings = ("method", "verdict", "because of")
+        rows = [(v.method, v.verdict, ", ".join(v.reasons)) for v in self.verdicts]
+        parts = [html.table(headings, rows, numeric=(False, False, False))]
+        for v in self.verdicts:
+            found = "".join(f._repr_html_() for f in self.findings_on(v.method))
+            parts.append(html.folded(f"{v.method}: {v.verdict}", found))
+        return "\n".join(["<div>", *parts, "</div>"])
 
 
 def judge_all(methods: Sequence[Method], thresholds: Thresholds) -> Judgement:

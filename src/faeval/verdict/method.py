@@ -27,14 +27,23 @@ class Run:
 class Method:
     """A rule with a penalty λ on block outputs, over the seeds it ran on.
 
-    `credit_is_gradient`: the credit is the reference by construction, so that its cosine
-    of 1 is no evidence of anything.
+    credit_is_gradient  the credit is the reference by construction, so that its cosine of 1 is
+                        no evidence of anything
+    granularity         whose transposes act: `block`, exact ones inside a stage; `layer`, the
+                        rule's own in every layer; `none`, exact ones throughout; "" is unknown
+    transports_weights  what the rule's signal reads of the forward weights on its way from
+                        stage to stage: `nothing`, the `head`, their `signs` or `all`
+    credit_at           which credit teaches block l: that of its `output` or of its `input`
+                        state; "" where a block is taught in another way, or unknown
     """
 
     rule: str
     penalty: float
     runs: tuple[Run, ...]
     credit_is_gradient: bool = False
+    granularity: str = ""
+    transports_weights: str = ""
+    credit_at: str = ""
 
     @property
     def name(self) -> str:
@@ -53,7 +62,10 @@ class Thresholds(BaseModel):
 
     growth           ‖h_{l+1}‖/‖h_l‖ above this flags (published: 50)
     reference_error  relative error of the working-precision gradient above this flags (ours)
-    undefined        fraction of samples without a defined cosine above this flags (ours)
+    undefined        fraction of samples without a defined cosine above this flags (ours); a
+                     zero credit does not count, for the reference is not to blame for it
+    update_error     distance of the update from its closed form, relative, above this flags
+                     (ours; float32 leaves about 1e-6)
     reference_floor  ‖g_L‖ of the mean loss below this was called invalid (published: 1e-7);
                      it moves with the batch size, so it is reported and never decides
     drift            coherence ‖E g‖²/E‖g‖² above this flags: more of the gradient is common
@@ -69,6 +81,7 @@ class Thresholds(BaseModel):
     growth: Positive = 50.0
     reference_error: Positive = 1e-3
     undefined: Annotated[float, Field(ge=0, le=1)] = 0.01
+    update_error: Positive = 1e-3
     reference_floor: Positive = 1e-7
     drift: Annotated[float, Field(gt=0, le=1)] = 0.5
     mean_share: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -87,3 +100,12 @@ def layers_of(method: Method) -> Iterator[tuple[Run, Reading]]:
 def states_of(method: Method) -> list[tuple[Reading, ...]]:
     """For each state, its readings over the completed runs."""
     return list(zip(*(run.layers for run in method.completed), strict=True))
+
+
+def without_credit(method: Method) -> list[int]:
+    """States at which some run has no cosine because the credit is zero, whatever the sample."""
+    return [
+        at[0].state
+        for at in states_of(method)
+        if any(r.cosine_mean is None and r.zero_credit for r in at)
+    ]

@@ -1,44 +1,66 @@
 """Checks on the credit: is it the rule's own, does it beat chance, and who carries the mean?"""
 
 import math
+from collections.abc import Sequence
+from typing import Literal
 
 from faeval.core.reading import Reading
 from faeval.stats import Null, benjamini_hochberg, p_value
 from faeval.verdict.finding import Finding, Reporter, percent, places
-from faeval.verdict.method import Method, Thresholds, states_of
+from faeval.verdict.method import Method, Thresholds, states_of, without_credit
+
+_BY_ITS_RULE = "The network was trained by its rule."
 
 
 def rule_active(method: Method, thresholds: Thresholds) -> Finding:
-    """What the rule does to the parameters differs from what backpropagation would do."""
+    """What the rule does to the parameters is what it says, and not what backpropagation does.
+
+    The update of every stage is its own closed form (`Reading.update_error`), and at some stage
+    another than backpropagation's. Where no update was read, the credits must do for the latter.
+    """
     report = Reporter(method, "rule active", "refuse")
     if method.credit_is_gradient:
         return report.settled(
             "trained by backpropagation, as declared", "There is no rule to test."
         )
-    updates = [
-        (r.update_cosine, r.state)
-        for at in states_of(method)
-        for r in at
-        if r.update_cosine is not None
-    ]
-    kind = "update"
-    if not updates:
-        kind = "credit"
-        updates = [
-            (r.cosine_mean, r.state)
-            for at in states_of(method)
-            for r in at
-            if r.cosine_mean is not None
-        ]
-    if not updates:
+    readings = [r for at in states_of(method) for r in at]
+    if not readings:
         return report.unmeasured("no update and no credit to compare")
-    lowest, state = min(updates)
+    kind = "update"
+    cosines = [(r.update_cosine, r.state) for r in readings if r.update_cosine is not None]
+    if not cosines:
+        kind = "credit"
+        cosines = [(r.cosine_mean, r.state) for r in readings if r.cosine_mean is not None]
+    if any(r.update_error is None and r.update_cosine is not None for r in readings):
+        return report.unmeasured("some update has no finite distance from its closed form")
+    errors = [(r.update_error, r.state) for r in readings if r.update_error is not None]
+    error, off = max(errors, default=(0.0, 0))
+    limit = f"(limit {thresholds.update_error:g}){_taught(method)}"
+    if error > thresholds.update_error:
+        return report.at_most(
+            error,
+            thresholds.update_error,
+            f"the update into h{off} is {error:.1e} from its closed form {limit}",
+            "",
+            "Something else than the rule reaches the parameters: its accuracy is not the rule's.",
+        )
+    matched = f"every update within {error:.1e} of its closed form {limit}" if errors else ""
+    zero = without_credit(method)
+    lowest, state = min(cosines, default=(math.inf, 0))
+    if zero and lowest > 1 - thresholds.construction:
+        told = f"the credit is zero at {places(zero)}, where backpropagation has a gradient"
+        return report.settled("; ".join(filter(None, (told, matched))), _BY_ITS_RULE)
+    if not cosines:
+        return report.unmeasured("no update and no credit to compare")
+    told = (
+        f"the {kind} at h{state} has cosine {lowest:+.3f} with that of backpropagation, the lowest "
+        "of all states"
+    )
     return report.at_most(
         lowest,
         1 - thresholds.construction,
-        f"the {kind} at h{state} has cosine {lowest:+.3f} with that of backpropagation, the lowest "
-        "of all states",
-        "The network was trained by its rule.",
+        "; ".join(filter(None, (told, matched))),
+        _BY_ITS_RULE,
         "The rule is backpropagation in disguise: its accuracy and cosines say nothing of it.",
     )
 
@@ -52,7 +74,7 @@ def credit_by_construction(method: Method, thresholds: Thresholds) -> Finding:
         )
     states = states_of(method)
     if not states or any(r.cosine_quantiles is None for at in states for r in at):
-        return report.unmeasured("some state has no cosine")
+        return report.unmeasured(_no_cosine(method))
     same = [at[0].state for at in states if all(_is_reference(r, thresholds) for r in at)]
     others = [_mean(at) for at in states if at[0].state not in same]
     rest = f"; the mean without is {math.fsum(others) / len(others):+.3f}" if others else ""
@@ -71,17 +93,20 @@ def deep_credit(method: Method, thresholds: Thresholds) -> Finding:
     """At every state behind a block, the cosine stands above its null of fresh feedback.
 
     Under the null the mean over S seeds is N(μ, Σ_s σ_s² / S²), with the closed form or the
-    Monte-Carlo moments of `stats.nulls`; one-sided p-values, corrected over states (Benjamini
-    & Hochberg 1995). A single seed keeps its own p-value (exact ranks for Monte Carlo).
-    States whose credit is the reference by construction are left out.
+    Monte-Carlo moments of `stats`; one-sided p-values, corrected over states (Benjamini &
+    Hochberg 1995). A single seed keeps its own p-value (exact ranks for Monte Carlo). States
+    whose credit is the reference by construction are left out. One fresh draw of feedback, by
+    the same test, is told beside it.
     """
     report = Reporter(method, "deep credit", "caution")
     if method.credit_is_gradient:
         return report.settled("the credit is the gradient, as declared", "Nothing to test.")
     deep = [at for at in states_of(method)[1:] if not all(_is_reference(r, thresholds) for r in at)]
     if not deep or any(_untested(r) for at in deep for r in at):
+        if without_credit(method):
+            return report.unmeasured(_no_cosine(method))
         return report.unmeasured("some state behind a block has no cosine or no null")
-    adjusted = [float(q) for q in benjamini_hochberg([_p(at) for at in deep])]
+    adjusted = _corrected(deep, "observed", "p")
     alpha = 1 - thresholds.level
     weak = [at[0].state for at, q in zip(deep, adjusted, strict=True) if not q <= alpha]
     profile = " ".join(f"h{at[0].state} {_mean(at):+.2f}" for at in deep)
@@ -96,7 +121,8 @@ def deep_credit(method: Method, thresholds: Thresholds) -> Finding:
             f"{alpha:.2g})"
             if weak
             else f"all above fresh feedback (largest corrected p {worst:.2g}, limit {alpha:.2g})"
-        ),
+        )
+        + _one_draw(deep, alpha),
         "Every block is taught along the gradient.",
         f"At {places(weak)} the credit is no better than chance, which a layer mean would hide.",
     )
@@ -113,7 +139,7 @@ def carried_mean(method: Method, thresholds: Thresholds) -> Finding:
     if len(states) < 3:
         return report.settled(f"{len(states)} states", "Too few for a mean to hide one.")
     if any(r.cosine_mean is None for at in states for r in at):
-        return report.unmeasured("some state has no cosine")
+        return report.unmeasured(_no_cosine(method))
     cosines = [_mean(at) for at in states]
     total = math.fsum(abs(c) for c in cosines)
     if not total:
@@ -141,15 +167,58 @@ def _untested(reading: Reading) -> bool:
     return reading.cosine_mean is None or null is None or null.p is None or null.std is None
 
 
-def _p(at: tuple[Reading, ...]) -> float:
-    """One-sided p-value of the mean over seeds."""
-    nulls = [r.null for r in at if r.null is not None]
-    if len(at) == 1:
-        return nulls[0].p if nulls[0].p is not None else math.nan
-    mean = math.fsum(n.mean or 0.0 for n in nulls) / len(nulls)
-    std = math.sqrt(math.fsum((n.std or 0.0) ** 2 for n in nulls)) / len(nulls)
-    null = Null(mean, std, None, nulls[0].method)
-    return p_value(_mean(at), null, alternative="greater")
+def _no_cosine(method: Method) -> str:
+    zero = without_credit(method)
+    if not zero:
+        return "some state has no cosine"
+    return f"there is no cosine where the credit is zero, at {places(zero)}"
+
+
+def _one_draw(deep: Sequence[tuple[Reading, ...]], alpha: float) -> str:
+    """What one fresh draw of feedback reads at the same states: chance, if the null is right."""
+    if any(
+        r.null is None or r.null.fresh is None or r.null.fresh_p is None for at in deep for r in at
+    ):
+        return ""
+    least = min(_corrected(deep, "fresh", "fresh_p"))
+    does = "does not stand" if least > alpha else "stands"
+    return f"; one fresh draw {does} above it (smallest corrected p {least:.2g})"
+
+
+def _corrected(
+    states: Sequence[tuple[Reading, ...]],
+    value: Literal["observed", "fresh"],
+    p: Literal["p", "fresh_p"],
+) -> list[float]:
+    """One-sided p-values of the mean over seeds, corrected over states; of a null's fields."""
+    single = []
+    for at in states:
+        nulls = [r.null for r in at if r.null is not None]
+        if len(nulls) == 1:
+            alone = getattr(nulls[0], p)
+            single.append(math.nan if alone is None else alone)
+            continue
+        n = len(nulls)
+        mean = math.fsum(null.mean or 0.0 for null in nulls) / n
+        std = math.sqrt(math.fsum((null.std or 0.0) ** 2 for null in nulls)) / n
+        observed = math.fsum(getattr(null, value) or 0.0 for null in nulls) / n
+        pooled = Null(mean, std, None, nulls[0].method)
+        single.append(p_value(observed, pooled, alternative="greater"))
+    return [float(q) for q in benjamini_hochberg(single)]
+
+
+def _taught(method: Method) -> str:
+    """Which signal trains which parameters, in words; nothing where that is unknown."""
+    at = {"output": "its output", "input": "its input"}.get(method.credit_at, "a")
+    told = {
+        "block": f"; each block learns from the credit of {at} state by exact transposes inside, "
+        "the head from the error",
+        "layer": "; every layer learns from what the rule's own transposes hand to it",
+        "none": "; every layer learns from what exact transposes hand to it",
+    }.get(method.granularity, "")
+    if told and method.transports_weights:
+        told += f" (forward weights that the signal reads: {method.transports_weights})"
+    return told
 
 
 def _mean(at: tuple[Reading, ...]) -> float:

@@ -7,7 +7,7 @@ from faeval.verdict.method import Method, Run, Thresholds, layers_of
 
 def reference_validity(method: Method, thresholds: Thresholds) -> Finding:
     """The working-precision gradient agrees with a float64 recomputation, and cosines with it
-    are defined."""
+    are defined wherever the credit is not zero."""
     report = Reporter(method, "reference validity", "refuse")
     readings = list(layers_of(method))
     if not readings or any(r.reference_relative_error is None for _, r in readings):
@@ -15,7 +15,7 @@ def reference_validity(method: Method, thresholds: Thresholds) -> Finding:
     error, worst, seed = max(
         (r.reference_relative_error or 0.0, r.state, run.seed) for run, r in readings
     )
-    lost = max(r.undefined / r.samples for _, r in readings)
+    lost = max((r.undefined - r.zero_credit) / r.samples for _, r in readings)
     return report.at_most(
         error,
         thresholds.reference_error,

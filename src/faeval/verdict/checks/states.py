@@ -21,7 +21,8 @@ def convergence(method: Method, thresholds: Thresholds) -> Finding:
 
 
 def scale_stability(method: Method, thresholds: Thresholds) -> Finding:
-    """max_l ‖h_{l+1}‖/‖h_l‖ over blocks and seeds (arXiv 2606.21126, check a)."""
+    """max_l ‖h_{l+1}‖/‖h_l‖ over blocks and seeds (arXiv 2606.21126, check a); growth since
+    initialisation is told beside it."""
     report = Reporter(method, "scale stability", "caution")
     ratios = [
         (_ratio(after, before), after.state, run.seed)
@@ -37,7 +38,7 @@ def scale_stability(method: Method, thresholds: Thresholds) -> Finding:
         growth,
         thresholds.growth,
         f"‖h‖ grows at most {times(growth)} per block (into h{state}, seed {seed}; limit "
-        f"{thresholds.growth:g}×), {times(whole)} from first to last state",
+        f"{thresholds.growth:g}×), {times(whole)} from first to last state{_since_start(method)}",
         "The states stay on one scale.",
         "One block outgrows all before it: later blocks add little to what they get, and the "
         "gradient behind a terminal LayerNorm shrinks by as much.",
@@ -48,3 +49,17 @@ def _ratio(after: Reading, before: Reading) -> float:
     if after.state_norm is None or not before.state_norm:
         return inf
     return after.state_norm / before.state_norm
+
+
+def _since_start(method: Method) -> str:
+    """How far the state that grew most in training has grown, where that is known."""
+    grown = [
+        (reading.state_norm / reading.state_norm_initial, reading.state)
+        for run in method.completed
+        for reading in run.layers
+        if reading.state_norm is not None and reading.state_norm_initial
+    ]
+    if not grown:
+        return ""
+    most, state = max(grown)
+    return f", at most {times(most)} since initialisation (h{state})"
