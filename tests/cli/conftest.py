@@ -1,6 +1,7 @@
 """The command in this process, a small study file, and one finished study."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -27,7 +28,9 @@ def small(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> tuple[Path, dict]:
     """The folder and the JSON of a study finished by a process of its own; made once."""
-    root = tmp_path_factory.getbasetemp().parent
+    base = tmp_path_factory.getbasetemp()
+    # Processes of one run share it; without them, the parent would outlive the run.
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     out, kept, study = (root / f"cli-study{end}" for end in ("", ".json", ".yaml"))
     with FileLock(f"{out}.lock"):
         if not kept.exists():

@@ -140,7 +140,7 @@ STUDIES = {
     "recipe value": ("recipe: {learning_rate: -1}\n", ["learning_rate", "-1"]),
     "recipe word": ("recipe: {batch_size: many}\n", ["batch_size", "many"]),
     "recipe key that is no word": ("recipe: {3: 3}\n", ["3"]),
-    "recipe list": ("recipe: [default]\n", ["recipe"]),
+    "recipe list": ("recipe: []\n", ["recipe"]),
     "model": ("model: resmpl\n", ["'resmpl'", "did you mean 'resmlp'?"]),
     "model key": ("model: {name: resmlp, dpth: 3}\n", ["'dpth'", "did you mean 'depth'?"]),
     "model value": ("model: {name: resmlp, width: 0}\n", ["width", "0"]),

@@ -114,13 +114,14 @@ def test_json_is_one_object_and_progress_is_elsewhere(finished):
     assert run["out"].count("\n") == 1
     content = json.loads(run["out"])
     assert set(content) >= {"trials", "findings", "verdicts"}
-    assert len(content["trials"]) == 4
+    assert len(content["trials"]) == 3
     ids = {t["id"] for t in content["trials"]}
     assert ids == {p.name for p in (out / "trials").iterdir()}
-    told = run["err"].splitlines()
-    assert len(told) == 4
-    for line, count in zip(told, range(1, 5), strict=True):
-        found = re.fullmatch(rf"{count}/4 (\S+)( \(frozen blocks\))? finished", line)
+    # On a machine that is busy for a minute, lines of what is running come between.
+    told = [line for line in run["err"].splitlines() if re.match(r"\d", line)]
+    assert len(told) == 3
+    for line, count in zip(told, range(1, 4), strict=True):
+        found = re.fullmatch(rf"{count}/3 (\S+)( \(frozen blocks\))? finished", line)
         assert found, line
         (trial,) = [t for t in content["trials"] if t["id"] == found[1]]
         assert (trial["trainable_blocks"] == 0) == bool(found[2])
@@ -148,7 +149,7 @@ def test_the_same_command_again_trains_nothing(call: Call, finished, monkeypatch
     monkeypatch.setattr("joblib.externals.loky.ProcessPoolExecutor", never)
     again = call("audit", run["study"], "--out", out, "--json")
     assert (again.code, json.loads(again.out)) == (0, json.loads(run["out"]))
-    assert again.err == "4 of 4 trials already finished\n"
+    assert again.err == "3 of 3 trials already finished\n"
     tables = call("audit", run["study"], "--out", out)
     assert tables.code == 0
     assert "\x1b" not in tables.out
@@ -214,7 +215,7 @@ def test_flags_win_over_the_file_key_by_key(asked, tmp_path, small):
     )  # fmt: skip
     assert (options["workers"], options["device"]) == (3, "cpu")
     assert {t.recipe.epochs for t in trials} == {7}
-    assert {t.rule["name"] for t in trials} == {"dfa"}
+    assert {t.rule["name"] for t in trials if t.trainable_blocks} == {"dfa"}
     assert [t.seed for t in trials[:2]] == [5, 6]
     assert {t.penalty for t in trials} == {0.0, 0.5}
     # What no flag names is still the file's.
@@ -256,7 +257,7 @@ def test_the_default_folder_is_that_of_the_plan(asked, tmp_path, small, monkeypa
 # --- measure ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pattern", ["bp-0.01-*", "dfa-0.01-*", "dfa-0-*"])
+@pytest.mark.parametrize("pattern", ["bp-0.01-*", "dfa-0.01-*", "bp-0-*"])
 def test_measure_reads_what_the_record_says(call: Call, finished, pattern):
     out, _ = finished
     (folder,) = (out / "trials").glob(pattern)

@@ -2,9 +2,13 @@
 to the workers by their entry points."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+from faeval.data import DATA
+from faeval.rules import RULES
 
 RULE = '''
 import os, signal, time
@@ -58,7 +62,7 @@ class Unruly(DFA):
 
 @pytest.fixture
 def unruly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of its notes; the rule `unruly` is then installed for new processes."""
+    """The folder of its notes; the rule `unruly` is then installed, for new processes and here."""
     site = tmp_path / "site"
     info = site / "unruly-1.dist-info"
     info.mkdir(parents=True)
@@ -70,6 +74,10 @@ def unruly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
     monkeypatch.syspath_prepend(str(site))
+    monkeypatch.delitem(sys.modules, "unruly_rule", raising=False)
+    for registry in (RULES, DATA):
+        monkeypatch.setattr(registry, "_entries", dict(registry.items()))
+        monkeypatch.setattr(registry, "_discovered", False)
     notes = tmp_path / "notes"
     notes.mkdir()
     return notes

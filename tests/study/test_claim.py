@@ -6,7 +6,9 @@ import pytest
 from small import MODEL, everything, trials
 
 from faeval.core.errors import InputError
-from faeval.study.execute import claim
+from faeval.study.claim import claim
+from faeval.study.folder import thresholds_of
+from faeval.verdict.method import Thresholds
 
 
 def test_a_folder_takes_its_plan_again_and_leaves_it_alone(tmp_path):
@@ -36,7 +38,7 @@ def test_plan_json_tells_every_trial_in_full(tmp_path):
         ({"epochs": 3}, ["recipe", "'epochs': 2"]),
         ({"rules": ["bp"]}, ["rule", "dfa"]),
         # No penalty is lost: the frozen-blocks controls have 0.
-        ({"penalties": [0.1]}, ["(4 trials)"]),
+        ({"penalties": [0.1]}, ["(3 trials)"]),
         ({"seeds": [2]}, ["seed 1"]),
         ({"seeds": [2, 3], "rules": ["bp", "dfa"]}, ["seed 1"]),
         ({"seeds": [1, 2], "epochs": 3}, ["recipe", "'epochs': 2"]),
@@ -79,6 +81,7 @@ def test_a_folder_may_be_extended_by_a_plan_that_holds_all_of_its_trials(tmp_pat
     content = json.loads((tmp_path / "plan.json").read_text())
     assert content == {
         "data_fingerprint": "f00d",
+        "thresholds": Thresholds().model_dump(),
         "trials": {t.id: t.model_dump(mode="json") for t in larger},
     }
     assert set(everything(tmp_path)) == {"plan.json"}
@@ -133,3 +136,11 @@ def test_a_damaged_plan_is_told_in_one_line_and_kept(tmp_path, content):
         claim(tmp_path, trials(), "f00d")
     assert "\n" not in str(caught.value)
     assert (tmp_path / "plan.json").read_text() == content
+
+
+def test_thresholds_are_kept_for_those_who_judge_later(tmp_path):
+    claim(tmp_path, trials(), "f00d", Thresholds(depth_gain=0.05))
+    assert thresholds_of(tmp_path) == Thresholds(depth_gain=0.05)
+    claim(tmp_path, trials(seeds=[1, 2]), "f00d", Thresholds(growth=9.0))
+    assert thresholds_of(tmp_path) == Thresholds(growth=9.0)
+    assert thresholds_of(tmp_path / "nowhere") == Thresholds()

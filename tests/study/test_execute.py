@@ -23,7 +23,9 @@ def run(some, out: Path, workers: int = 2, **options) -> Outcome:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[list, Path, Outcome]:
     """A study that two workers finished; made once for all processes of pytest."""
-    out = tmp_path_factory.getbasetemp().parent / "finished-study"
+    base = tmp_path_factory.getbasetemp()
+    # Processes of one run share it; without them, the parent would outlive the run.
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished-study"
     some = trials()
     with FileLock(f"{out}.lock"):
         outcome = run(some, out)
@@ -37,7 +39,9 @@ def test_every_trial_leaves_its_files_and_a_record_that_loads(finished):
     for trial in some:
         folder = out / "trials" / trial.id
         names = {p.name for p in folder.iterdir()} - {".lock"}
-        assert names == {"trial.json", "log.jsonl", "checkpoint.safetensors", "record.json"}
+        assert names == {
+            "trial.json", "log.jsonl", "course.jsonl", "checkpoint.safetensors", "record.json",
+        }  # fmt: skip
         record = TrialRecord.load(folder / "record.json")
         assert record == outcome.records[trial.id]
         assert record.trial == trial

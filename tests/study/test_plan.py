@@ -33,8 +33,8 @@ def test_a_plan_is_complete_and_has_nothing_twice(keys):
     planned = plan(config(**keys))
     rules, penalties, seeds = (len(keys[k]) for k in ("rules", "penalties", "seeds"))
     assert len(planned.methods) == rules * penalties
-    # One control for each rule and seed, shared over penalties.
-    assert len(planned.trials) == rules * penalties * seeds + rules * seeds
+    # One control for each seed, shared over rules and penalties.
+    assert len(planned.trials) == rules * penalties * seeds + seeds
     ids = [t.id for t in planned.trials]
     assert len(set(ids)) == len(ids)
     methods = [(m.rule, m.penalty) for m in planned.methods]
@@ -47,12 +47,21 @@ def test_a_plan_is_complete_and_has_nothing_twice(keys):
 
 @quick
 @given(studies)
-def test_a_control_differs_in_frozen_blocks_and_penalty_only(keys):
+def test_a_control_is_the_network_with_frozen_blocks_taught_by_the_gradient(keys):
     for method in plan(config(**keys)).methods:
         for trial, control in zip(method.trials, method.controls, strict=True):
             assert (control.trainable_blocks, control.penalty) == (0, 0.0)
-            changed = trial.model_copy(update={"trainable_blocks": 0, "penalty": 0.0})
-            assert control == changed
+            assert control.rule == {"name": "bp"}
+            assert control == trial.model_copy(
+                update={"trainable_blocks": 0, "penalty": 0.0, "rule": {"name": "bp"}}
+            )
+
+
+def test_one_control_serves_every_rule_and_penalty_of_a_recipe():
+    planned = plan(config(rules=["bp", "dfa", "fa"], penalties=[0.0, 0.01], seeds=[1, 2]))
+    assert all(m.controls == planned.methods[0].controls for m in planned.methods)
+    apart = plan(config(rules=["bp", "dfa", "fa"], recipe="published"))
+    assert [m.controls == apart.methods[0].controls for m in apart.methods] == [True, False, False]
 
 
 @quick
@@ -70,7 +79,7 @@ def test_order_changes_no_id(keys, random):
 
 def test_methods_come_before_controls():
     blocks = [t.trainable_blocks for t in trials(penalties=[0.0, 0.01], seeds=[1, 2])]
-    assert blocks == [2] * 8 + [0] * 4
+    assert blocks == [2] * 8 + [0] * 2
 
 
 def test_ids_are_pinned():
@@ -78,7 +87,7 @@ def test_ids_are_pinned():
     assert sorted(t.id for t in trials()) == PINNED
 
 
-PINNED = ["bp-0-s1-d01ef37a", "bp-0-s1-f3486c8a", "dfa-0-s1-77009603", "dfa-0-s1-e7dd884c"]
+PINNED = ["bp-0-s1-d01ef37a", "bp-0-s1-f3486c8a", "dfa-0-s1-3f2be7ea"]
 
 
 def test_ids_are_the_same_in_another_process():
@@ -107,9 +116,10 @@ def test_every_key_that_decides_the_outcome_changes_every_id():
         {"seeds": [2]},
         {"labels": "permuted"},
         {"labels": "random"},
-        {"reading_feedback": "fresh"},
     ):
         assert not base & {t.id for t in trials(**change)}, change
+    fresh = trials(reading_feedback="fresh")
+    assert {t.trainable_blocks for t in fresh if t.id in base} == {0}  # controls: BP has none
 
 
 def test_spelling_out_a_default_changes_no_id():
@@ -130,13 +140,14 @@ def test_the_plan_of_the_defaults():
         itertools.product(["bp", "dfa"], [0.0, 0.01])
     )
     assert [m.exact for m in planned.methods] == [True, True, False, False]
-    assert len(planned.trials) == 2 * 2 * 3 + 2 * 3
+    assert len(planned.trials) == 2 * 2 * 3 + 3
     assert {t.model["width"] for t in planned.trials} == {128}
 
 
 def test_a_recipe_may_ask_for_other_learning_rates_by_rule():
-    rates = {t.rule["name"]: t.recipe.learning_rate for t in trials(recipe="published")}
-    assert rates == {"bp": 1e-3, "dfa": 5e-3}
+    methods = plan(config(recipe="published")).methods
+    rates = {m.rule: {t.recipe.learning_rate for t in (*m.trials, *m.controls)} for m in methods}
+    assert rates == {"bp": {1e-3}, "dfa": {5e-3}}
     same = trials(recipe={"name": "published", "learning_rate": 0.5})
     assert {t.recipe.learning_rate for t in same} == {0.5}
     assert {t.recipe.epochs for t in trials(recipe="published")} == {2}  # epochs win

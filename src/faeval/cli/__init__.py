@@ -35,6 +35,8 @@ def _whole_number(kind: type, tokens: Sequence[Token]) -> int:
 
 Whole = Annotated[int, Parameter(converter=_whole_number)]
 Json = Annotated[bool, Parameter(name="--json", negative="")]
+Formats = Annotated[str | None, Parameter(name="--format")]
+DryRun = Annotated[bool, Parameter(negative="")]
 
 
 @app.command
@@ -51,8 +53,10 @@ def audit(
     recipe: str | None = None,
     workers: Whole | None = None,
     device: str | None = None,
+    engine: str | None = None,
     out: Path | None = None,
     fail_on: str | None = None,
+    dry_run: DryRun = False,
     json_: Json = False,
 ) -> int:
     """Train the methods, read every layer, judge.
@@ -63,8 +67,8 @@ def audit(
     Parameters
     ----------
     study
-        YAML file with any of these keys (dashes as underscores) and model, thresholds;
-        flags win key by key.
+        YAML file with any of these keys (dashes as underscores) and model, labels, tune,
+        groups, thresholds …; flags win key by key. Lists make a grid.
     data
         Data set: digit-sums (default), digits, cifar10.
     data_dir
@@ -83,30 +87,126 @@ def audit(
         Trials trained side by side, one thread each. Default: the number of cores.
     device
         auto, cpu or cuda.
+    engine
+        What runs the trials: loky (default), dask or ray; options in the study file.
     out
         Folder of the study. Default: faeval-studies/DATA-HASH, the hash being the plan's.
     fail_on
         caution or refuse: exit with code 3 if the worst verdict is caution, 4 if it is refuse,
         where it is at least this bad. Without it a completed study exits with 0.
+    dry_run
+        Show the trials, which are finished and how long the rest may take; train nothing.
     json_
         Print one JSON object instead of tables.
     """
-    flags = {
-        "data": data,
-        "data_dir": data_dir,
-        "rules": _numbers_or_names("--rules", rules, str),
-        "penalties": _numbers_or_names("--penalties", penalties, float),
-        "seeds": _numbers_or_names("--seeds", seeds, int),
-        "epochs": epochs,
-        "recipe": recipe,
-        "workers": workers,
-        "device": device,
-        "out": out,
-    }
+    flags = _study_flags(
+        data=data, data_dir=data_dir, rules=rules, penalties=penalties, seeds=seeds,
+        epochs=epochs, recipe=recipe, workers=workers, device=device, engine=engine, out=out,
+    )  # fmt: skip
     from faeval.cli.auditing import run_audit
 
-    given = {key: value for key, value in flags.items() if value is not None}
-    return run_audit(study, given, as_json=json_, fail_on=fail_on)
+    return run_audit(study, flags, as_json=json_, fail_on=fail_on, dry_run=dry_run)
+
+
+@app.command(name="study")
+def study_(
+    name: str | None = None,
+    study: Path | None = None,
+    /,
+    *,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    rules: str | None = None,
+    penalties: str | None = None,
+    seeds: str | None = None,
+    epochs: Whole | None = None,
+    recipe: str | None = None,
+    workers: Whole | None = None,
+    device: str | None = None,
+    engine: str | None = None,
+    out: Path | None = None,
+    dry_run: DryRun = False,
+    json_: Json = False,
+) -> int:
+    """Run a ready-made study, which ends in its own finding; without a name, list them.
+
+    Flags are those of `faeval audit` and change what the study is asked of.
+
+    Parameters
+    ----------
+    name
+        depth-ladder, penalty-sweep, early-epochs, fresh-feedback or learning-rate.
+    study
+        YAML file whose keys win over those of the ready-made study.
+    data
+        Data set: digit-sums (default), digits, cifar10.
+    data_dir
+        Folder with the parquet files of the data set.
+    rules
+        Comma-separated rules.
+    penalties
+        Comma-separated factors λ of the penalty on block outputs.
+    seeds
+        Comma-separated seeds. Default: 42,123,456.
+    epochs
+        Passes over the training data, instead of the recipe's.
+    recipe
+        How networks are trained: default, published.
+    workers
+        Trials trained side by side, one thread each. Default: the number of cores.
+    device
+        auto, cpu or cuda.
+    engine
+        What runs the trials: loky (default), dask or ray; options in the study file.
+    out
+        Folder of the study. Default: faeval-studies/DATA-HASH, the hash being the plan's.
+    dry_run
+        Show the trials, which are finished and how long the rest may take; train nothing.
+    json_
+        Print one JSON object instead of tables.
+    """
+    flags = _study_flags(
+        data=data, data_dir=data_dir, rules=rules, penalties=penalties, seeds=seeds,
+        epochs=epochs, recipe=recipe, workers=workers, device=device, engine=engine, out=out,
+    )  # fmt: skip
+    from faeval.cli.studying import run_study
+
+    return run_study(name, study, flags, as_json=json_, dry_run=dry_run)
+
+
+@app.command
+def compare(*studies: Path, json_: Json = False) -> int:
+    """Compare studies with the first of them: differences, and verdicts that changed.
+
+    Seeds that both have are compared in pairs; p-values are two-sided and corrected over all
+    differences of a pair of studies (q).
+
+    Parameters
+    ----------
+    studies
+        Folders of two or more studies.
+    json_
+        Print one JSON list instead of tables.
+    """
+    from faeval.cli.comparing import run_compare
+
+    return run_compare(studies, as_json=json_)
+
+
+@app.command
+def export(study: Path, /, *, to: Path) -> int:
+    """Write the records of a study as one table, a row per trial and state.
+
+    Parameters
+    ----------
+    study
+        Folder of the study.
+    to
+        File to write, NAME.parquet or NAME.csv.
+    """
+    from faeval.cli.exporting import run_export
+
+    return run_export(study, to)
 
 
 @app.command
@@ -157,6 +257,44 @@ def list_(
     return run_list(kind, as_json=json_)
 
 
+@app.command(name="report")
+def report_(study: Path, /, *, out: Path | None = None, format_: Formats = None) -> int:
+    """Write a study as one HTML file, and as tables and text for a paper.
+
+    Beside the report: tables.md and appendix.md (the reporting template, filled), tables.tex,
+    methods.csv, states.csv and findings.csv, references.bib.
+
+    Parameters
+    ----------
+    study
+        Folder of the study, as faeval audit printed it.
+    out
+        File of the report. Default: STUDY/report.html.
+    format_
+        Comma-separated, of html, md, tex, csv, bib. Default: all.
+    """
+    from faeval.cli.reporting import FORMATS, run_report
+
+    formats = _numbers_or_names("--format", format_, str)
+    return run_report(study, out=out, formats=formats or FORMATS)
+
+
+@app.command
+def plot(study: Path, /, *, out: Path | None = None) -> int:
+    """Draw the figures of a study for a paper: PDF and SVG, one and two columns wide.
+
+    Parameters
+    ----------
+    study
+        Folder of the study, as faeval audit printed it.
+    out
+        Folder of the figures. Default: STUDY/figures.
+    """
+    from faeval.cli.reporting import run_plot
+
+    return run_plot(study, out=out)
+
+
 def main() -> None:
     """Entry point of the console script."""
     try:
@@ -174,6 +312,13 @@ def main() -> None:
 def _complain(line: str) -> int:
     print(f"faeval: {line}", file=sys.stderr)
     return BAD_INPUT
+
+
+def _study_flags(**flags: Any) -> dict[str, Any]:
+    """The flags that were given, lists parsed."""
+    for key, kind in (("rules", str), ("penalties", float), ("seeds", int)):
+        flags[key] = _numbers_or_names(f"--{key}", flags[key], kind)
+    return {key: value for key, value in flags.items() if value is not None}
 
 
 def _numbers_or_names(flag: str, value: str | None, kind: Callable[[str], Any]) -> list[Any] | None:

@@ -5,130 +5,160 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any
 
 from faeval.cli.device import resolve_device
+from faeval.cli.keys import Execution, read_keys
+from faeval.cli.rehearsing import rehearse
 from faeval.core.errors import InputError, unknown
-from faeval.core.spec import from_validation
+from faeval.core.trial import Trial
 from faeval.data import load
 from faeval.records.store import make_folder
+from faeval.report.conclusion import show_conclusions
 from faeval.report.progress import progress
 from faeval.report.terminal import console, legend, show_study
 from faeval.report.view import as_json as study_as_json
-from faeval.study.audit import audit
-from faeval.study.execute import Outcome, claim, execute
-from faeval.study.plan import Plan, StudyConfig, plan
+from faeval.study.check import check
+from faeval.study.claim import claim
+from faeval.study.engines import resolve_engine
+from faeval.study.execute import Outcome, execute
+from faeval.study.folder import courses_of
+from faeval.study.plan import Plan, plan
+from faeval.study.ready import ReadyStudy
+from faeval.study.results import Results
+from faeval.study.tuning import candidates, tuned
+from faeval.verdict.finding import Finding
 from faeval.verdict.judge import Judgement
-
-
-class Execution(BaseModel):
-    """The keys that say where and how a study runs; they do not change what it is."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    data_dir: Path | None = None
-    workers: Annotated[int, Field(ge=1, strict=True)] | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    out: Path | None = None
-
 
 EXIT_CODES = {"caution": 3, "refuse": 4}
 
 
 def run_audit(
-    study: Path | None, flags: Mapping[str, Any], *, as_json: bool, fail_on: str | None
+    study: Path | None,
+    flags: Mapping[str, Any],
+    *,
+    as_json: bool,
+    fail_on: str | None,
+    dry_run: bool = False,
+    ready: ReadyStudy | None = None,
 ) -> int:
-    """Train what is missing, judge, print; the exit code. `flags` win over the study file."""
+    """Train what is missing, judge, print; the exit code. `flags` win over the study file, which
+    wins over the keys of a ready-made study. With `dry_run` nothing is trained or written."""
     if fail_on is not None and fail_on not in EXIT_CODES:
         raise unknown("verdict to fail on", fail_on, EXIT_CODES)
-    execution, config = _split((_read_yaml(study) if study else {}) | dict(flags))
+    execution, config = read_keys(study, flags, ready.keys if ready else {})
     device = resolve_device(execution.device)
-    planned = plan(config)
+    resolve_engine(execution.engine)
+    planned = plan(ready.complete(config) if ready else config)
     data_dir = execution.data_dir.absolute() if execution.data_dir else None
-    fingerprint = load(config.data, data_dir).fingerprint
-    trials = planned.trials
+    names = list(dict.fromkeys(trial.data for trial in planned.trials))
+    datasets = {name: load(name, data_dir) for name in names}
+    check(planned, datasets)
+    prints = {name: dataset.fingerprint for name, dataset in datasets.items()}
+    fingerprint = (
+        prints[names[0]] if len(names) == 1 else " ".join(f"{k}={v}" for k, v in prints.items())
+    )
     out = execution.out or _default_folder(planned, fingerprint)
+    workers = execution.workers or _default_workers(device)
+    if dry_run:
+        return rehearse(planned, out, execution.engine, workers, as_json=as_json)
     make_folder(out)
-    claim(out, trials, fingerprint)
-    with progress(console(stderr=True)) as follow:
-        outcome = execute(
-            trials,
-            out,
-            data_dir=data_dir,
-            device=device,
-            workers=execution.workers or _default_workers(device),
-            follow=follow,
-        )
-    judgement = audit(planned, outcome.records)
+    claim(out, candidates(planned), fingerprint, planned.config.thresholds)
+    results, outcome = _train(planned, out, execution, data_dir, device, workers)
+    judgement = results.judgement()
+    findings = results.rate_findings() + (ready.conclude(results) if ready else [])
     if as_json:
-        records = [outcome.records[t.id] for t in trials if t.id in outcome.records]
-        print(json.dumps(study_as_json(records, judgement), allow_nan=False))
+        print(json.dumps(_as_json(results, judgement, findings), allow_nan=False))
     else:
-        screen = console()
-        show_study(screen, _heading(planned), judgement, config.thresholds.level)
-        if any(record.layers for record in outcome.records.values()):
-            samples = next(r.layers[0].samples for r in outcome.records.values() if r.layers)
-            legend(screen, samples)
-        screen.print(f"\nRecords and checkpoints: {out}", soft_wrap=True)
+        _show(results, judgement, findings, out)
     return _failures(outcome) or _verdict_code(judgement, fail_on)
 
 
-def _split(keys: dict[str, Any]) -> tuple[Execution, StudyConfig]:
-    for key in keys:
-        if key not in {*Execution.model_fields, *StudyConfig.model_fields}:
-            raise unknown(
-                "study key", str(key), [*Execution.model_fields, *StudyConfig.model_fields]
+def _train(
+    planned: Plan,
+    out: Path,
+    execution: Execution,
+    data_dir: Path | None,
+    device: str,
+    workers: int,
+) -> tuple[Results, Outcome]:
+    """The study once it is trained; where learning rates are tuned, in two rounds."""
+
+    def train(trials: list[Trial]) -> Outcome:
+        with progress(console(stderr=True)) as follow:
+            return execute(
+                trials,
+                out,
+                data_dir=data_dir,
+                device=device,
+                workers=workers,
+                engine=execution.engine,
+                retries=execution.retries,
+                follow=follow,
             )
-    where = {key: value for key, value in keys.items() if key in Execution.model_fields}
-    what = {key: value for key, value in keys.items() if key not in where}
-    try:
-        return Execution.model_validate(where), StudyConfig.parse(what)
-    except ValidationError as error:
-        raise from_validation(error, "the study") from None
+
+    trials, outcome, curves = planned.trials, train(planned.trials), ()
+    if planned.config.tune is not None:
+        planned, curves = tuned(planned, outcome.records)
+        trials, final = [*trials, *planned.trials], train(planned.trials)
+        outcome = Outcome(outcome.records | final.records, outcome.failures | final.failures)
+    records = {t.id: outcome.records[t.id] for t in trials if t.id in outcome.records}
+    return Results(planned, records, courses_of(out, records), curves), outcome
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        keys = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise InputError(
-            "a study file that can be read", f"{path} ({error.strerror})", "check the path"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"YAML in {path}", " ".join(str(error).split()), "mend the syntax"
-        ) from None
-    if not isinstance(keys, dict):
-        raise InputError(
-            f"a mapping of keys in {path}", type(keys).__name__, "write for example: seeds: [1, 2]"
-        )
-    return keys
+def _as_json(results: Results, judgement: Judgement, findings: list[Finding]) -> dict[str, Any]:
+    content = study_as_json(list(results.records.values()), judgement)
+    onsets = {name: [asdict(o) for o in found] for name, found in results.onsets().items()}
+    return content | {
+        "study_findings": [asdict(finding) for finding in findings],
+        "learning_rates": [asdict(curve) for curve in results.curves],
+        "onsets": onsets,
+    }
+
+
+def _show(results: Results, judgement: Judgement, findings: list[Finding], out: Path) -> None:
+    screen = console()
+    show_study(screen, _heading(results.plan), judgement, results.thresholds.level)
+    read = next((r for r in results.records.values() if r.layers), None)
+    if read is not None:
+        legend(screen, read.layers[0].samples)
+    show_conclusions(screen, findings)
+    screen.print(f"\nRecords and checkpoints: {out}", soft_wrap=True)
 
 
 def _default_folder(planned: Plan, fingerprint: str) -> Path:
     content = "/".join([fingerprint, *sorted(trial.id for trial in planned.trials)])
     digest = hashlib.blake2b(content.encode(), digest_size=4).hexdigest()
-    return Path("faeval-studies") / f"{planned.config.data}-{digest}"
+    names = "+".join(dict.fromkeys(trial.data for trial in planned.trials))
+    return Path("faeval-studies") / f"{names}-{digest}"
 
 
 def _default_workers(device: str) -> int:
     if device == "cuda":
-        return 1
+        import torch
+
+        return torch.cuda.device_count()
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _heading(planned: Plan) -> str:
-    trial = planned.trials[0]
-    options = " ".join(f"{key}={value}" for key, value in trial.model.items() if key != "name")
-    recipe = planned.config.recipe
-    name = recipe if isinstance(recipe, str) else recipe.get("name", "default")
+    def told(values: list[str]) -> str:
+        return " or ".join(dict.fromkeys(values))
+
+    trials = planned.trials
+    models = [
+        " ".join([t.model["name"], *(f"{k}={v}" for k, v in t.model.items() if k != "name")])
+        for t in trials
+    ]
+    grids = [grid.recipe for _, grid in planned.config.grids()]
+    recipes = [r for recipe in grids for r in (recipe if isinstance(recipe, list) else [recipe])]
+    names = [r if isinstance(r, str) else r.get("name", "default") for r in recipes]
     return (
-        f"{trial.data} · {trial.model['name']} {options} · recipe {name}, "
-        f"{trial.recipe.epochs} epochs, credit at {trial.recipe.credit_at}"
+        f"{told([t.data for t in trials])} · {told(models)} · recipe {told(names)}, "
+        f"{told([str(t.recipe.epochs) for t in trials])} epochs, credit at "
+        f"{told([t.recipe.credit_at for t in trials])}"
     )
 
 

@@ -26,7 +26,7 @@ class Divergence(BaseModel):
 
 class Epoch(BaseModel):
     """Means over one epoch of training, in float: loss and accuracy on the (augmented)
-    training batches as they were met, ‖h_l‖ of the last batch."""
+    training batches as they were met, ‖h_l‖ of the last batch. (Accuracy: see TrialRecord.)"""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,7 +38,10 @@ class Epoch(BaseModel):
 
 
 class TrialRecord(BaseModel):
-    """What a trial left: status, test accuracy, one reading per state, provenance."""
+    """What a trial left: status, test accuracy, one reading per state, provenance.
+
+    For real targets accuracy is R² = 1 − Σ‖ŷ − y‖² / Σ‖y − ȳ‖²: at most 1, possibly negative.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -61,7 +64,11 @@ class TrialRecord(BaseModel):
     @classmethod
     def load(cls, path: Path) -> "TrialRecord":
         """The record at `path`; InputError if it is missing, damaged or of another schema."""
-        content = read_json(path)
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            # Parsing first, as JSON and as a version, takes twice the time: for bad news only.
+            content = read_json(path)
         version = content.get("schema_version") if isinstance(content, dict) else None
         if version != SCHEMA:
             raise InputError(

@@ -2,32 +2,25 @@
 
 from collections.abc import Mapping
 
-from faeval.core.trial import Trial
 from faeval.records.schema import TrialRecord
-from faeval.study.plan import Plan
+from faeval.study.grouping import method_with_claims, run_of
+from faeval.study.plan import Plan, PlannedMethod
 from faeval.verdict.judge import Judgement, judge_all
-from faeval.verdict.method import Method, Run
+from faeval.verdict.method import Method
 
 
 def audit(plan: Plan, records: Mapping[str, TrialRecord]) -> Judgement:
     """Judge every method of `plan` by its records (by trial id). A trial without a record is
     left out of its method's runs; a method without any run is left out altogether."""
-    methods = []
-    for planned in plan.methods:
-        pairs = zip(planned.trials, planned.controls, strict=True)
-        runs = [_run(trial, control, records) for trial, control in pairs if trial.id in records]
-        if runs:
-            methods.append(Method(planned.rule, planned.penalty, tuple(runs), planned.exact))
-    return judge_all(methods, plan.config.thresholds)
+    methods = [method_of(planned, records) for planned in plan.methods]
+    return judge_all([m for m in methods if m], plan.config.thresholds)
 
 
-def _run(trial: Trial, control: Trial, records: Mapping[str, TrialRecord]) -> Run:
-    record = records[trial.id]
-    at = record.divergence
-    return Run(
-        seed=trial.seed,
-        accuracy=record.accuracy,
-        layers=tuple(record.layers),
-        control=records[control.id].accuracy if control.id in records else None,
-        divergence=at and f"epoch {at.epoch}, {'loss' if at.layer is None else f'h{at.layer}'}",
+def method_of(planned: PlannedMethod, records: Mapping[str, TrialRecord]) -> Method | None:
+    """A planned method with the runs that have a record; None without any."""
+    runs = tuple(
+        run_of(records[trial.id], records.get(control.id))
+        for trial, control in zip(planned.trials, planned.controls, strict=True)
+        if trial.id in records
     )
+    return method_with_claims(planned.rule, runs, planned.trials[0]) if runs else None

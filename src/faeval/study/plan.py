@@ -1,81 +1,36 @@
 """What a study trains: from a few keys to the full list of trials. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from typing import Any
 
 from faeval.core import spec
-from faeval.core.errors import InputError, unknown
-from faeval.core.spec import Spec, from_validation
-from faeval.core.trial import Trial
-from faeval.data import DATA
+from faeval.core.errors import InputError
+from faeval.core.spec import Spec
+from faeval.core.trial import Trial, shortest
 from faeval.models import MODELS
-from faeval.rules import RULES
-from faeval.train.recipe import named_recipe
-from faeval.verdict.method import Thresholds
+from faeval.rules import BP, RULES
+from faeval.study.config import StudyConfig
+from faeval.study.grid import Setting, Varied, rules_of, settings
 
-
-class StudyConfig(BaseModel):
-    """The keys of a study file; each has a flag of `faeval audit` or stays at its default.
-
-    data        name of a data set
-    model       name, or mapping with `name` and options; what is left out is the default
-    rules       names, or mappings with `name` and options
-    labels      of the training data: true, permuted or random (a control)
-    reading_feedback  trained, or fresh (a control)
-    penalties   λ of the penalty on block outputs; every rule runs with each
-    seeds       every method runs with each
-    recipe      name, or mapping with `name` and changed fields
-    epochs      shorthand for the recipe's epochs
-    thresholds  where checks flag
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    data: str = "digit-sums"
-    model: str | Spec = "resmlp"
-    rules: Annotated[list[str | Spec], Field(min_length=1)] = ["bp", "dfa"]
-    penalties: Annotated[
-        list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(min_length=1)
-    ] = [0.0, 0.01]
-    seeds: Annotated[list[Annotated[int, Field(strict=True)]], Field(min_length=1)] = [42, 123, 456]
-    labels: Literal["true", "permuted", "random"] = "true"
-    reading_feedback: Literal["trained", "fresh"] = "trained"
-    recipe: str | Spec = "default"
-    epochs: Annotated[int, Field(ge=0, strict=True)] | None = None
-    thresholds: Thresholds = Thresholds()
-
-    @field_validator("penalties", "seeds")
-    @classmethod
-    def _no_repeats(cls, values: list[Any]) -> list[Any]:
-        for i, value in enumerate(values):
-            if value in values[:i]:
-                raise InputError("each value once", f"{value!r} twice", "remove one")
-        return values
-
-    @classmethod
-    def parse(cls, keys: Mapping[str, Any]) -> "StudyConfig":
-        """A study from plain data; InputError names the first key or value that is wrong."""
-        _known(keys, cls.model_fields, "study key")
-        if isinstance(keys.get("thresholds"), Mapping):
-            _known(keys["thresholds"], Thresholds.model_fields, "threshold")
-        try:
-            return cls.model_validate(dict(keys))
-        except ValidationError as error:
-            raise from_validation(error, "the study") from None
+__all__ = ["Plan", "PlannedMethod", "StudyConfig", "plan"]
 
 
 @dataclass(frozen=True)
 class PlannedMethod:
-    """One method of a study: its trials by seed, each beside its frozen-blocks control."""
+    """One method of a study: its trials by seed, each beside its control (see `control_of`).
+
+    `rule` is told apart from those of other settings: `dfa depth=8`; `plain` and `varied` are
+    its two parts.
+    """
 
     rule: str
     penalty: float
     trials: tuple[Trial, ...]
     controls: tuple[Trial, ...]
     exact: bool
+    plain: str
+    varied: Varied
 
 
 @dataclass(frozen=True)
@@ -94,20 +49,28 @@ class Plan:
 
 
 def plan(config: StudyConfig) -> Plan:
-    """All trials of `config`: rules × penalties × seeds, and a frozen-blocks control for each
-    rule and seed. Raises InputError before anything is trained.
-
-    The control differs from its method in nothing but the training of the blocks; the penalty
-    speaks of blocks only, so that one control serves every penalty of a rule.
+    """All trials of `config`: the grid of its settings × rules × penalties × seeds, and their
+    frozen-blocks controls. Raises InputError before anything is trained. Where learning rates are
+    tuned, these are the trials that choose them.
     """
-    model = _model_spec(config)
-    depth = spec.build(MODELS, model).depth
-    recipe, changes = named_recipe(config.recipe)
-    if config.epochs is not None:
-        changes["epochs"] = config.epochs
-    methods: list[PlannedMethod] = []
+    methods = []
+    for group, grid in config.grids():
+        for setting in settings(grid):
+            varied = {"group": group, **setting.varied} if group is not None else setting.varied
+            methods += _methods(grid, setting, varied)
+    return Plan(config, tuple(methods))
+
+
+def _methods(config: StudyConfig, setting: Setting, varied: Varied) -> Iterator[PlannedMethod]:
+    depth = spec.build(MODELS, setting.model).depth
+    if setting.trainable_blocks > depth:
+        raise InputError(
+            f"trainable_blocks from 0 to {depth}, the depth of the model",
+            str(setting.trainable_blocks),
+            "choose a number in range",
+        )
     seen: list[Spec] = []
-    for given in config.rules:
+    for given in rules_of(config):
         rule = spec.build(RULES, given)
         rule_spec = spec.describe(RULES, rule)
         if rule_spec in seen:
@@ -115,48 +78,51 @@ def plan(config: StudyConfig) -> Plan:
                 "each rule once", f"{spec.label(RULES, rule_spec)!r} twice", "remove one"
             )
         seen.append(rule_spec)
-        resolved = recipe.resolve(exact=rule.claims.exact, changes=changes)
-
-        def trials(
-            penalty: float, trainable: int, rule_spec: Spec = rule_spec, resolved: Any = resolved
-        ) -> tuple[Trial, ...]:
-            return tuple(
-                Trial(
-                    data=config.data,
-                    model=model,
-                    rule=rule_spec,
-                    penalty=penalty,
-                    trainable_blocks=trainable,
-                    labels=config.labels,
-                    reading_feedback=config.reading_feedback,
-                    recipe=resolved,
-                    seed=seed,
-                )
-                for seed in config.seeds
-            )
-
-        methods += [
-            PlannedMethod(
-                spec.label(RULES, rule_spec),
+        recipe = setting.recipe.resolve(exact=rule.claims.exact, changes=setting.changes)
+        first = Trial(
+            data=setting.data,
+            model=setting.model,
+            rule=rule_spec,
+            trainable_blocks=setting.trainable_blocks,
+            labels=setting.labels,
+            reading_feedback=setting.reading_feedback,
+            recipe=recipe,
+            seed=0,
+        )
+        plain = spec.label(RULES, rule_spec)
+        for penalty in config.penalties:
+            yield PlannedMethod(
+                named(plain, varied),
                 penalty,
-                trials(penalty, depth),
-                trials(0.0, 0),
+                tuple(_changed(first, seed=s, penalty=penalty) for s in config.seeds),
+                tuple(control_of(_changed(first, seed=s)) for s in config.seeds),
                 rule.claims.exact,
+                plain,
+                varied,
             )
-            for penalty in config.penalties
-        ]
-    return Plan(config, tuple(methods))
 
 
-def _model_spec(config: StudyConfig) -> Spec:
-    source = DATA[config.data]
-    given = {"name": config.model} if isinstance(config.model, str) else dict(config.model)
-    if given.get("name", "resmlp") == "resmlp":
-        given = {"name": "resmlp", "width": source.width, **given}
-    return spec.describe(MODELS, spec.build(MODELS, given))
+def control_of(trial: Trial) -> Trial:
+    """What stem and head reach without any trained block: the same data, model, recipe and seed,
+    blocks frozen as they were drawn, the rest taught by the true gradient. One control serves
+    every rule and penalty, and no rule is flattered by a stem that it teaches badly."""
+    return _changed(
+        trial,
+        rule=spec.describe(RULES, BP()),
+        penalty=0.0,
+        trainable_blocks=0,
+        reading_feedback="trained",
+    )
 
 
-def _known(keys: Mapping[str, Any], fields: Mapping[str, Any], kind: str) -> None:
-    for key in keys:
-        if key not in fields:
-            raise unknown(kind, str(key), fields)
+def _changed(trial: Trial, **fields: Any) -> Trial:
+    return trial.model_copy(update=fields)
+
+
+def named(plain: str, varied: Varied) -> str:
+    """A rule in one setting of a grid: `dfa depth=8`; just `dfa` where nothing varies."""
+    words = [plain]
+    for key, value in varied.items():
+        text = shortest(value) if isinstance(value, float) else str(value)
+        words.append(text if key in ("group", "data", "model", "recipe") else f"{key}={text}")
+    return " ".join(words)

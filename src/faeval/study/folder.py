@@ -1,0 +1,57 @@
+"""What lies in the folder of a study."""
+
+import gc
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from faeval.core.errors import InputError
+from faeval.core.reading import Reading
+from faeval.core.spec import from_validation
+from faeval.records.log import read_course
+from faeval.records.schema import TrialRecord
+from faeval.records.store import read_json
+from faeval.verdict.method import Thresholds
+
+
+def records_of(out: Path) -> list[TrialRecord]:
+    """Every record in the study folder `out`, by the names of their trials. Raises InputError
+    where there is none, or a damaged one."""
+    paths = sorted(out.glob("trials/*/record.json"))
+    if not paths:
+        raise InputError(
+            "the folder of a study with finished trials", f"{out}, which has none", "check the path"
+        )
+    # Nothing that a record is made of refers back to it: looking for cycles among thousands of
+    # them takes as long as reading them.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return [TrialRecord.load(path) for path in paths]
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def thresholds_of(out: Path) -> Thresholds:
+    """Those that the study in `out` was last judged by; the defaults where it does not say."""
+    path = out / "plan.json"
+    kept = read_json(path).get("thresholds", {}) if path.exists() else {}
+    try:
+        return Thresholds.model_validate(kept)
+    except ValidationError as error:
+        raise from_validation(error, f"the thresholds in {path}") from None
+
+
+def courses_of(
+    out: Path, records: "dict[str, TrialRecord]"
+) -> dict[str, Sequence[tuple[int, Sequence[Reading]]]]:
+    """The readings in training of each trial that has some, with those of its record last."""
+    found = {}
+    for name, record in records.items():
+        course = [(c.epoch, c.layers) for c in read_course(out / "trials" / name / "course.jsonl")]
+        if course:
+            end = [(record.trial.recipe.epochs, record.layers)] if record.layers else []
+            found[name] = [*course, *end]
+    return found

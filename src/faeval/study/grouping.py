@@ -1,0 +1,163 @@
+"""From the records of a folder alone to its methods and their controls. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from faeval.core import spec
+from faeval.core.spec import Spec
+from faeval.core.trial import Trial, shortest
+from faeval.models import MODELS
+from faeval.records.schema import TrialRecord
+from faeval.rules import RULES
+from faeval.study.plan import control_of
+from faeval.verdict.method import Method, Run
+
+Fields = dict[str, Any]
+Key = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A method, and the records it was made of: one per seed, in the order of its runs.
+
+    `plain` is the rule with its own options alone, without what tells the method apart from
+    others of the study. `controls` are the frozen-blocks trials that its gain is over; `partial`
+    holds, by number of trainable blocks below the depth, the trials that differ from `records`
+    in nothing else.
+    """
+
+    method: Method
+    plain: str
+    records: tuple[TrialRecord, ...]
+    controls: tuple[TrialRecord, ...]
+    partial: dict[int, tuple[TrialRecord, ...]]
+
+
+def grouped(records: Sequence[TrialRecord]) -> tuple[Group, ...]:
+    """Records that differ in nothing but the seed, and train every block, make a method; each
+    run's control is the record of `plan.control_of`; where controls were tuned apart, the one
+    at its own learning rate. Trials on held-out data, which choose learning rates, make no
+    method. Order: that of the records.
+
+    Where one rule ran in several settings, its name tells them apart: `dfa depth=8`. Raises
+    InputError for a rule or a model that is not registered here.
+    """
+    final = [record for record in records if not record.trial.recipe.validation]
+    full = [record for record in final if record.trial.trainable_blocks == _depth(record.trial)]
+    varied = _varied([record.trial for record in full])
+    by_key: dict[Key, list[TrialRecord]] = {}
+    for record in final:
+        by_key.setdefault(_key(record.trial), []).append(record)
+    groups = []
+    for key in dict.fromkeys(_key(record.trial) for record in full):
+        of_method = by_key[key]
+        first = of_method[0].trial
+        frozen = _controls(first, by_key)
+        controls = {r.trial.seed: r for r in frozen}
+        plain = _plain(first.rule)
+        rule = " ".join([plain, *_told(first, varied[plain])])
+        runs = tuple(run_of(r, controls.get(r.trial.seed)) for r in of_method)
+        method = method_with_claims(rule, runs, first)
+        partial = _partial(first, by_key)
+        groups.append(Group(method, plain, tuple(of_method), frozen, partial))
+    return tuple(groups)
+
+
+def method_with_claims(name: str, runs: tuple[Run, ...], trial: Trial) -> Method:
+    """The method of these runs, with what its rule says of itself; `trial` is one of them."""
+    claims = spec.build(RULES, trial.rule).claims
+    return Method(
+        name,
+        trial.penalty,
+        runs,
+        claims.exact,
+        claims.granularity,
+        claims.transports_weights,
+        "" if claims.end_to_end else trial.recipe.credit_at,
+    )
+
+
+def run_of(record: TrialRecord, control: TrialRecord | None) -> Run:
+    """One seed of a method, beside its frozen-blocks control where there is one."""
+    at = record.divergence
+    return Run(
+        seed=record.trial.seed,
+        accuracy=record.accuracy,
+        layers=tuple(record.layers),
+        control=control.accuracy if control else None,
+        divergence=at and f"epoch {at.epoch}, {'loss' if at.layer is None else f'h{at.layer}'}",
+    )
+
+
+def _controls(first: Trial, by_key: Mapping[Key, Sequence[TrialRecord]]) -> tuple[TrialRecord, ...]:
+    key = _key(control_of(first))
+    if key in by_key:
+        return tuple(by_key[key])
+    tuned = [other for other in by_key if _any_rate(other) == _any_rate(key)]
+    return tuple(by_key[tuned[0]]) if len(tuned) == 1 else ()
+
+
+def _partial(
+    first: Trial, by_key: Mapping[Key, Sequence[TrialRecord]]
+) -> dict[int, tuple[TrialRecord, ...]]:
+    rungs = range(first.trainable_blocks)
+    keys = {k: _key(first.model_copy(update={"trainable_blocks": k})) for k in rungs}
+    return {blocks: tuple(by_key[key]) for blocks, key in keys.items() if key in by_key}
+
+
+def _any_rate(key: Key) -> Key:
+    return tuple(pair for pair in key if pair[0] != "recipe.learning_rate")
+
+
+def _depth(trial: Trial) -> int:
+    return spec.build(MODELS, trial.model).depth
+
+
+def _plain(rule: Spec) -> str:
+    return spec.label(RULES, rule)
+
+
+def _varied(trials: Sequence[Trial]) -> dict[str, list[str]]:
+    """For each rule: the fields in which its trials differ, apart from penalty and seed."""
+    values: dict[str, dict[str, set[str]]] = {}
+    for trial in trials:
+        of_rule = values.setdefault(_plain(trial.rule), {})
+        for name, value in _flat(trial).items():
+            of_rule.setdefault(name, set()).add(repr(value))
+    told_apart_already = ("seed", "penalty")
+    return {
+        rule: [
+            name
+            for name, different in fields.items()
+            if len(different) > 1 and name not in told_apart_already and name[:5] != "rule."
+        ]
+        for rule, fields in values.items()
+    }
+
+
+def _told(trial: Trial, names: Sequence[str]) -> Iterator[str]:
+    fields = _flat(trial)
+    for name in names:
+        value = fields.get(name)
+        text = shortest(value) if isinstance(value, float) else str(value)
+        yield text if name in ("data", "model.name") else f"{name.rpartition('.')[2]}={text}"
+
+
+def _key(trial: Trial) -> Key:
+    """All that two trials share when they differ in nothing but the seed."""
+    return tuple((k, repr(v)) for k, v in sorted(_flat(trial).items()) if k != "seed")
+
+
+def _flat(trial: Trial) -> Fields:
+    """Every field of a trial by its path: `recipe.epochs`. Later fields at their defaults are
+    spelled out, so that records from before them compare equal."""
+    flat: Fields = {}
+    for name, value in dict(trial).items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{k}": v for k, v in value.items()}
+        elif name == "recipe":
+            flat |= {f"{name}.{k}": v for k, v in dict(value).items()}
+        else:
+            flat[name] = value
+    return flat
