@@ -13,7 +13,8 @@ LEVEL = Thresholds().level
 
 
 def null(std: float | None) -> NullReading:
-    return NullReading(0.0, std, None if std is None else 1e-6, "gaussian-feedback", None)
+    p = None if std is None else 1e-6
+    return NullReading(0.0, std, p, "gaussian-feedback", None, 360, 0.3)
 
 
 def reading(state: int, seed: int = 0, **changes) -> Reading:
@@ -26,6 +27,7 @@ def reading(state: int, seed: int = 0, **changes) -> Reading:
         "samples": 360,
         "undefined": (state + seed) % 3,
         "zero": (state + seed) % 3,
+        "zero_credit": 0,
         "non_finite": 0,
         "cosine_mean": 0.3 + 0.1 * wave,
         "cosine_std": 0.1 + 0.01 * wave,
@@ -41,6 +43,7 @@ def reading(state: int, seed: int = 0, **changes) -> Reading:
         "sensitivity": 0.1,
         "reference_relative_error": 10.0 ** (-7 + wave),
         "update_cosine": 0.3,
+        "update_error": 1e-6,
         "null": null(0.03 + 0.01 * wave),
         "direction": DirectionReading(0.4, 0.1, 8, 45),
     }

@@ -108,7 +108,7 @@ def test_every_number_in_the_method_table_is_the_views(name, capsys):
     start = next(i for i, line in enumerate(lines) if line.startswith("method "))
     for row in method_rows(judgement, LEVEL):
         line = next(l for l in lines[start:] if l.startswith(row.name + "  "))
-        gain = None if row.gain is None else 100 * row.gain
+        gain = None if row.gain is None else 100 * row.gain.estimate
         control = row.control.estimate if row.control else None
         expect(line.removeprefix(row.name), [*bounds(row.accuracy), control, gain])
         assert row.verdict in line

@@ -1,4 +1,4 @@
-"""What a report shows, whatever draws it: rows of numbers with their intervals. Pure."""
+"""What is shown, whatever shows it: rows of numbers, and what is said of them. Pure."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,8 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from faeval.core.reading import Reading
+from faeval.core.trial import shortest
 from faeval.records.schema import TrialRecord
+from faeval.report.wording import extent, limit, value
 from faeval.stats.intervals import Interval, student_t
+from faeval.verdict.contrast import Contrast
+from faeval.verdict.finding import Finding, percent, places
 from faeval.verdict.judge import Judgement
 from faeval.verdict.method import Method
 
@@ -34,12 +38,13 @@ class StateRow:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One method in a line: accuracy and that of its frozen-blocks control, over seeds."""
+    """One method in a line: accuracy and that of its frozen-blocks control, over seeds; `gain`
+    is their difference, paired by seed."""
 
     name: str
     accuracy: Interval | None
     control: Interval | None
-    gain: float | None
+    gain: Interval | None
     verdict: str
     reasons: tuple[str, ...]
 
@@ -70,21 +75,68 @@ def method_rows(judgement: Judgement, level: float) -> list[MethodRow]:
         accuracies = [run.accuracy for run in method.completed]
         controls = [run.control for run in method.completed]
         gains = [
-            a - c
+            None if a is None or c is None else a - c
             for a, c in zip(accuracies, controls, strict=True)
-            if a is not None and c is not None
         ]
         rows.append(
             MethodRow(
                 method.name,
                 _interval(accuracies, level),
                 _interval(controls, level),
-                sum(gains) / len(gains) if gains and len(gains) == len(accuracies) else None,
+                _interval(gains, level),
                 verdict.verdict,
                 verdict.reasons,
             )
         )
     return rows
+
+
+def told(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings that deserve a sentence: what did not pass, notes last."""
+    silent = ("note", "unmeasured")  # what was not tried and decides nothing
+    left = [f for f in findings if f.status != "pass" and (f.severity, f.status) != silent]
+    return sorted(left, key=lambda f: f.severity == "note")
+
+
+def passed(findings: Sequence[Finding]) -> list[str]:
+    """The checks that passed, each with how far it was from its limit. A check that had nothing
+    to compare (BP's credit is the gradient) is not worth a word."""
+    return [
+        f"{f.check} ({value(f.value)}, limit {limit(f.threshold)})"
+        if f.value or f.threshold
+        else f.check
+        for f in findings
+        if f.status == "pass" and f.severity != "note" and f.value is not None
+    ]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a penalty changed, in a headline and a line per state."""
+
+    headline: str
+    lines: tuple[str, ...]
+
+
+def changes(contrasts: Sequence[Contrast]) -> list[Change]:
+    """The contrasts of a study in words, one entry for each penalised method."""
+    pairs = dict.fromkeys((c.rule, c.penalty) for c in contrasts)
+    of_pair = {pair: [c for c in contrasts if (c.rule, c.penalty) == pair] for pair in pairs}
+    return [
+        Change(_headline(*pair, some), tuple(_contrast(c) for c in some))
+        for pair, some in of_pair.items()
+    ]
+
+
+def legend(samples: int) -> str:
+    """How to read the columns of a table of states."""
+    return (
+        f"cosine: credit with the float64 gradient, mean over {samples} test samples; images: "
+        "standard deviation over them (no evidence: they share one feedback); null: standard "
+        "deviation under fresh feedback; clamped: F.cosine_similarity on the mean-loss "
+        "gradient; ‖g‖ per sample; error: relative, of the float32 gradient against float64; "
+        "undef: samples without a cosine."
+    )
 
 
 def as_json(records: Iterable[TrialRecord], judgement: Judgement) -> dict[str, Any]:
@@ -109,6 +161,31 @@ def as_json(records: Iterable[TrialRecord], judgement: Judgement) -> dict[str, A
         "verdicts": [asdict(verdict) for verdict in judgement.verdicts],
         "contrasts": [asdict(contrast) for contrast in judgement.contrasts],
     }
+
+
+def _contrast(c: Contrast) -> str:
+    change = f"h{c.state}: {c.without:+.2f} → {c.with_penalty:+.2f}"
+    if c.difference.low is None or c.difference.high is None:
+        over = "one seed, no interval"
+    else:
+        over = f"{percent(c.difference.level)} over {c.difference.n} seeds {extent(c.difference)}"
+        over += "" if c.clear else ", not clear of 0"
+    return f"{change}, difference {c.difference.estimate:+.2f} ({over})"
+
+
+def _headline(rule: str, penalty: float, contrasts: Sequence[Contrast]) -> str:
+    """Where the interval over seeds shows a change, and in which direction."""
+    if all(c.difference.low is None for c in contrasts):
+        return f"{rule}: the penalty {shortest(penalty)} changes the credit in this one seed"
+    raised = [c.state for c in contrasts if c.clear and c.difference.estimate > 0]
+    lowered = [c.state for c in contrasts if c.clear and c.difference.estimate < 0]
+    moves = [
+        f"{verb} the credit at {places(states)}"
+        for verb, states in (("raises", raised), ("lowers", lowered))
+        if states
+    ]
+    what = " and ".join(moves) if moves else "does not clearly change the credit anywhere"
+    return f"{rule}: the penalty {shortest(penalty)} {what}"
 
 
 def _state_row(name: str, at: Sequence[Reading], level: float) -> StateRow:

@@ -1,0 +1,65 @@
+"""How a number is written, everywhere: the terminal, the report and the paper's tables."""
+
+from faeval.stats.intervals import Interval
+from faeval.verdict.method import Method
+
+NONE = "–"
+
+
+def signed(value: float | None) -> str:
+    """A cosine: `+0.034`."""
+    return NONE if value is None else f"{value:+.3f}"
+
+
+def accuracy(interval: Interval | None) -> str:
+    """A fraction of right answers: `0.914`."""
+    return NONE if interval is None else f"{interval.estimate:.3f}"
+
+
+def points(fraction: float | None) -> str:
+    """A difference of accuracies: `+2.0 pp`."""
+    return NONE if fraction is None else f"{100 * fraction:+.1f} pp"
+
+
+def extent(interval: Interval | None, *, signed: bool = True) -> str:
+    """The bounds of an interval: `-0.04 to +0.43`; nothing where there is none."""
+    if interval is None or interval.low is None or interval.high is None:
+        return ""
+    form = "+.2f" if signed else ".3f"
+    return f"{interval.low:{form}} to {interval.high:{form}}"
+
+
+def extent_points(interval: Interval | None) -> str:
+    """The bounds of a difference of accuracies, in points: `+0.5 to +1.3`."""
+    if interval is None or interval.low is None or interval.high is None:
+        return ""
+    return f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
+
+
+def magnitude(value: float | None) -> str:
+    """A positive number of any size: `2.02`, `1.7e-06`."""
+    if value is None:
+        return ""
+    return f"{value:.2f}" if 0.1 <= value < 1000 else f"{value:.1e}"
+
+
+def spread(value: float | None, digits: int) -> str:
+    """A standard deviation: `±0.06`."""
+    return "" if value is None else f"±{value:.{digits}f}"
+
+
+def value(number: float | None) -> str:
+    """What a check found: `54`, `1.7e-06`."""
+    return NONE if number is None else f"{number:.2g}"
+
+
+def limit(number: float | None) -> str:
+    """What it was compared with: `50`, `0.001`."""
+    return NONE if number is None else f"{number:g}"
+
+
+def seeds(method: Method) -> str:
+    """`3 seeds`, or `2 of 3 seeds` where one diverged."""
+    all_, left = len(method.runs), len(method.completed)
+    noun = "seed" if all_ == 1 else "seeds"
+    return f"{all_} {noun}" if left == all_ else f"{left} of {all_} {noun}"
