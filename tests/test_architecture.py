@@ -24,6 +24,7 @@ ALLOWED = {
     "study": {"core", "models", "rules", "data", "train", "records", "verdict"},
     "report": {"core", "verdict", "records", "stats"},
     "probe": {"core", "measurement", "stats", "verdict", "report"},
+    "integrations": {"core", "probe", "verdict"},
 }
 ANYTHING = {"cli", ""}  # the command line and the public list know everybody, nobody knows them
 OPEN_TO_ALL = {"_version"}

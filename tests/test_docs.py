@@ -1,6 +1,11 @@
 """The code of the README and the docs runs as it stands and prints what it says."""
 
+import os
 import re
+import shlex
+import subprocess
+import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -8,7 +13,9 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OWN_RULE = ROOT / "docs" / "add-your-own-rule.md"
+TRAINERS = ROOT / "docs" / "trainers-and-trackers.md"  # see tests/integrations/test_page.py
+PAGES = [ROOT / "README.md", *sorted(set((ROOT / "docs").glob("*.md")) - {OWN_RULE, TRAINERS})]
 NUMBER = re.compile(r"[-+±]?\d+(?:\.\d+)?(?:e[-+]\d+)?")
 
 
@@ -37,7 +44,9 @@ def test_code_runs(code, capsys):
     assert "caution" in printed or "refuse" in printed
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: page.stem
+)
 def test_the_first_example_prints_what_is_shown(page, capsys):
     run(blocks(page, "python")[0])
     printed = capsys.readouterr().out
@@ -54,8 +63,55 @@ def test_the_study_files_that_are_shown_can_be_planned(page):
 
     import yaml
 
+    from faeval.cli.keys import Execution
     from faeval.study.plan import StudyConfig, plan
 
     text = page.read_text(encoding="utf-8")
     for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
-        assert plan(StudyConfig.parse(yaml.safe_load(textwrap.dedent(block)))).trials
+        keys = yaml.safe_load(textwrap.dedent(block))
+        where = {key: keys.pop(key) for key in Execution.model_fields if key in keys}
+        assert Execution.model_validate(where)
+        assert plan(StudyConfig.parse(keys)).trials
+
+
+def test_the_rule_of_the_docs_is_listed_audited_and_held_to_its_claims(tmp_path):
+    """The page's files, installed as an installer leaves them, and its commands in turn."""
+    rule, small_study = blocks(OWN_RULE, "python")
+    (project,) = blocks(OWN_RULE, "toml")
+    seen, tests = blocks(OWN_RULE, "sh")
+    package = tomllib.loads(project)["project"]
+    (tmp_path / "orthogonal_dfa.py").write_text(rule, encoding="utf-8")
+    installed = tmp_path / "orthogonal_dfa-0.1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text(f"Name: {package['name']}\nVersion: 0.1\n")
+    points = package["entry-points"]["faeval.rules"]
+    (installed / "entry_points.txt").write_text(
+        "[faeval.rules]\n" + "".join(f"{name} = {where}\n" for name, where in points.items())
+    )
+
+    # One process does it all, for imports take most of the time; the audit is only rehearsed,
+    # since the Python example trains.
+    listing, rehearsal = (shlex.split(line)[1:] for line in seen.splitlines())
+    script = f"""
+import sys, pytest
+from faeval.cli import app
+app({listing}, result_action="return_value")
+app({[*rehearsal, "--dry-run"]}, result_action="return_value")
+{small_study}
+sys.exit(pytest.main({["-n", "0", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]} + [
+    {str(ROOT)!r} + "/" + a if a.endswith(".py") else a for a in {shlex.split(tests)[1:]}]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for told in (
+        r"^  orthogonal_dfa +Direct feedback alignment with orthonormal columns",
+        r"^orthogonal_dfa\(scale=0.5\) λ=0.01 (trust|caution|refuse)",
+        r"\[100%\]",
+    ):
+        assert re.search(told, done.stdout, re.M), done.stdout
