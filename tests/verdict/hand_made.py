@@ -10,6 +10,7 @@ from faeval.verdict.judge import examine
 from faeval.verdict.method import Method, Run, Thresholds
 
 NAMES = (
+    "labels",
     "convergence",
     "scale stability",
     "reference validity",

@@ -38,8 +38,21 @@ def test_a_healthy_method_passes_every_check_in_order():
     for finding in findings:
         assert finding.evidence
         assert finding.consequence.endswith(".")
-        assert finding.margin >= 0
+        assert finding.margin is None or finding.margin >= 0
         assert finding.evidence in finding.sentence
+
+
+# --- labels ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("labels", ["permuted", "random"])
+def test_a_network_trained_on_other_labels_is_refused_however_well_it_looks(labels):
+    control = method(labels=labels)
+    finding = found(control, "labels")
+    assert (finding.status, finding.severity) == ("flag", "refuse")
+    assert labels in finding.evidence
+    verdict = judge(examine(control, Thresholds()))
+    assert (verdict.verdict, verdict.reasons) == ("refuse", ("labels",))
 
 
 # --- convergence -----------------------------------------------------------------------
@@ -62,13 +75,13 @@ def test_other_checks_use_what_remains_of_the_seeds():
 
 def test_when_all_seeds_diverged_nothing_else_is_measured():
     findings = examine(method(diverged(1), diverged(2)), Thresholds())
-    assert [f.status for f in findings] == ["flag"] + ["unmeasured"] * 10
-    assert all(f.value is None for f in findings[1:])
+    assert [f.status for f in findings] == ["pass", "flag"] + ["unmeasured"] * 10
+    assert all(f.value is None for f in findings[2:])
 
 
 def test_a_run_without_readings_measures_nothing():
     findings = examine(method(Run(seed=1, accuracy=None)), Thresholds())
-    assert [f.status for f in findings] == ["pass"] + ["unmeasured"] * 10
+    assert [f.status for f in findings] == ["pass", "pass"] + ["unmeasured"] * 10
 
 
 # --- scale stability -------------------------------------------------------------------
@@ -541,3 +554,30 @@ def test_scale_stability_tells_the_growth_since_initialisation():
     evidence = found(grown, "scale stability").evidence
     assert evidence.endswith("at most 100× since initialisation (h2)")
     assert "since" not in found(method(run(1)), "scale stability").evidence
+
+
+# --- deep credit of a rule that draws nothing ------------------------------------------------
+
+
+@pytest.mark.parametrize(("low", "status"), [(1e-9, "pass"), (0.0, "flag"), (-0.1, "flag")])
+def test_without_feedback_the_interval_over_images_decides(low, status):
+    deterministic = method(
+        run(1, null=None), run(2, null=None, at=2, cosine_low=low), feedback="none"
+    )
+    finding = found(deterministic, "deep credit")
+    assert finding.status == status
+    if status == "flag":
+        assert "h2" in finding.consequence
+    with_feedback = replace(deterministic, feedback="fixed")
+    assert found(with_feedback, "deep credit").status == "unmeasured"
+
+
+def test_without_feedback_and_interval_the_credit_is_unmeasured():
+    blind = method(run(1, null=None, cosine_low=None), feedback="none")
+    assert found(blind, "deep credit").status == "unmeasured"
+
+
+def test_a_null_away_from_zero_is_told_with_its_mean():
+    shifted = [replace(r, null=replace(r.null, mean=0.3 + 0.1 * r.state)) for r in layers(states=4)]
+    finding = found(method(Run(1, 0.9, tuple(shifted), 0.5)), "deep credit")
+    assert "+0.40 to +0.60 ±" in finding.evidence

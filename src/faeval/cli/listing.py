@@ -78,6 +78,7 @@ _KINDS = {"rules": _rules, "models": _models, "data": _data, "recipes": _recipes
 
 
 def _headline(cls: type) -> str:
+    """The first line of the module that a class is alone in."""
     return (inspect.getdoc(inspect.getmodule(cls)) or "").partition("\n")[0]
 
 

@@ -101,12 +101,10 @@ class FeedbackNull:
             e, cubes = (t if whole else t[defined] for t in (of.unit, of.cubes))
             inverse = 1 / length[:, None]
             if self._sums is None:
-                self._sums = (
-                    e.new_zeros(g.shape[1], e.shape[1]),
-                    cubes.new_zeros(g.shape[1], cubes.shape[1]),
-                )
+                d = g.shape[1]
+                self._sums = e.new_zeros(e.shape[1], d), cubes.new_zeros(d, cubes.shape[1])
             linear, cubic = self._sums
-            linear.addmm_(g.T, e * inverse)
+            linear.addmm_((e * inverse).T, g)
             cubic.addmm_(g.float().T, cubes * inverse.float())
         else:
             self._vectors.append((g / length[:, None], of.unit if whole else of.unit[defined]))
@@ -120,7 +118,7 @@ class FeedbackNull:
                 "report this reading as unmeasured",
             )
         if self._sums is not None:
-            dimension, total = len(self._sums[0]), _by_features(*self._sums)
+            dimension, total = len(self._sums[1]), _by_features(*self._sums)
         else:
             g, e = (torch.cat(side) for side in zip(*self._vectors, strict=True))
             dimension, total = g.shape[1], _by_pairs(g, e)
@@ -193,7 +191,7 @@ def _directions(reference: Tensor, error: Tensor) -> tuple[Tensor, Tensor, int]:
 def _by_features(linear: Tensor, cubic: Tensor) -> float:
     """Σ_nm (ĝ_nᵀĝ_m) c_D(ρ_nm) from its first two powers: Σ_nm (ĝ_nᵀĝ_m) ρ_nm^p is
     ‖Σ_n ĝ_n ⊗ ê_n^{⊗p}‖², and ê ⊗ ê ⊗ ê has few distinct elements."""
-    first = _sphere_series(len(linear))[0]
+    first = _sphere_series(len(cubic))[0]
     squares = [float(sums.double().square().sum()) for sums in (linear, cubic)]
     return first * squares[0] + (1 - first) * squares[1]
 

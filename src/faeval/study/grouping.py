@@ -75,6 +75,8 @@ def method_with_claims(name: str, runs: tuple[Run, ...], trial: Trial) -> Method
         claims.granularity,
         claims.transports_weights,
         "" if claims.end_to_end else trial.recipe.credit_at,
+        claims.feedback,
+        trial.labels,
     )
 
 

@@ -35,6 +35,9 @@ class Method:
                         stage to stage: `nothing`, the `head`, their `signs` or `all`
     credit_at           which credit teaches block l: that of its `output` or of its `input`
                         state; "" where a block is taught in another way, or unknown
+    feedback            `fixed`, `learned` or `redrawn`; `none` where the rule draws nothing; ""
+                        is unknown
+    labels              those of the training data: `true`, `permuted` or `random`
     """
 
     rule: str
@@ -44,6 +47,8 @@ class Method:
     granularity: str = ""
     transports_weights: str = ""
     credit_at: str = ""
+    feedback: str = ""
+    labels: str = "true"
 
     @property
     def name(self) -> str:

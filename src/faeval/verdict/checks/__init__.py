@@ -7,6 +7,7 @@ from faeval.verdict.checks.credit import (
     rule_active,
 )
 from faeval.verdict.checks.depth import depth_utility
+from faeval.verdict.checks.labels import true_labels
 from faeval.verdict.checks.reference import (
     direction_drift,
     half_precision,
@@ -17,6 +18,7 @@ from faeval.verdict.checks.states import convergence, scale_stability
 from faeval.verdict.finding import Check
 
 CHECKS: tuple[Check, ...] = (
+    true_labels,
     convergence,
     scale_stability,
     reference_validity,
@@ -29,7 +31,7 @@ CHECKS: tuple[Check, ...] = (
     carried_mean,
     depth_utility,
 )
-"""Every check, in the order in which they are told: can it be measured, is it the rule's own,
+"""Every check, in the order in which they are told: is there something to learn, can it be measured, is it the rule's own,
 does it beat chance, does depth help."""
 
 __all__ = [
@@ -45,4 +47,5 @@ __all__ = [
     "reference_validity",
     "rule_active",
     "scale_stability",
+    "true_labels",
 ]

@@ -97,6 +97,9 @@ def deep_credit(method: Method, thresholds: Thresholds) -> Finding:
     Hochberg 1995). A single seed keeps its own p-value (exact ranks for Monte Carlo). States
     whose credit is the reference by construction are left out. One fresh draw of feedback, by
     the same test, is told beside it.
+
+    A rule that draws no feedback has no such null: chance then enters through the images alone,
+    and the interval over them must lie above 0.
     """
     report = Reporter(method, "deep credit", "caution")
     if method.credit_is_gradient:
@@ -105,17 +108,18 @@ def deep_credit(method: Method, thresholds: Thresholds) -> Finding:
     if not deep or any(_untested(r) for at in deep for r in at):
         if without_credit(method):
             return report.unmeasured(_no_cosine(method))
+        if method.feedback == "none" and deep:
+            return _over_images(report, deep)
         return report.unmeasured("some state behind a block has no cosine or no null")
     adjusted = _corrected(deep, "observed", "p")
     alpha = 1 - thresholds.level
     weak = [at[0].state for at, q in zip(deep, adjusted, strict=True) if not q <= alpha]
-    profile = " ".join(f"h{at[0].state} {_mean(at):+.2f}" for at in deep)
-    spread = max(r.null.std or 0.0 for at in deep for r in at if r.null)
+    profile = _profile(deep)
     worst = max(adjusted)
     return report.at_most(
         worst,
         alpha,
-        f"cosines {profile}, where fresh feedback gives ±{spread:.3f} (one seed); "
+        f"cosines {profile}, where fresh feedback gives {_chance(deep)} (one seed); "
         + (
             f"not above fresh feedback at {places(weak)} (corrected p up to {worst:.2g}, limit "
             f"{alpha:.2g})"
@@ -155,6 +159,39 @@ def carried_mean(method: Method, thresholds: Thresholds) -> Finding:
         "The layer mean is not one state's.",
         f"The layer mean speaks of h{place} alone: quote the layers.",
     )
+
+
+def _over_images(report: Reporter, deep: Sequence[tuple[Reading, ...]]) -> Finding:
+    """Deep credit of a rule without feedback, by the intervals over images."""
+    bounds = [(r.cosine_low, r.state) for at in deep for r in at]
+    known = [(low, state) for low, state in bounds if low is not None]
+    if len(known) < len(bounds):
+        return report.unmeasured("some state behind a block has no interval over images")
+    lowest, state = min(known)
+    return report.at_least(
+        lowest,
+        0.0,
+        f"cosines {_profile(deep)}, over images at least {lowest:+.3f} (at h{state}); the rule "
+        "draws no feedback that could agree by chance",
+        "Every block is taught along the gradient.",
+        f"At h{state} the credit does not point along the gradient.",
+        also=lowest > 0,
+    )
+
+
+def _profile(deep: Sequence[tuple[Reading, ...]]) -> str:
+    return " ".join(f"h{at[0].state} {_mean(at):+.2f}" for at in deep)
+
+
+def _chance(deep: Sequence[tuple[Reading, ...]]) -> str:
+    """The null at all these states: its spread, and its means where they are not 0, as for
+    feedback that residual paths bypass."""
+    nulls = [r.null for at in deep for r in at if r.null]
+    spread = max(null.std or 0.0 for null in nulls)
+    means = [null.mean or 0.0 for null in nulls]
+    if max(map(abs, means)) <= 2 * spread:
+        return f"±{spread:.3f}"
+    return f"{min(means):+.2f} to {max(means):+.2f} ±{spread:.3f}"
 
 
 def _is_reference(reading: Reading, thresholds: Thresholds) -> bool:
