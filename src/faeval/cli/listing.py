@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import re
 from typing import Any
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from faeval.report.terminal import console
 from faeval.rules import RULES
 from faeval.train.recipe import RECIPES
 
-_TECHNICAL = ("end_to_end", "exact", "gaussian_in")  # claims that follow from the others
+_TECHNICAL = ("end_to_end", "exact", "gaussian_in", "direct", "teaches")  # claims that follow from the others
 Rows = dict[str, dict[str, Any]]
 
 
@@ -36,7 +37,8 @@ def run_list(kind: str | None, *, as_json: bool) -> int:
             details = dict(row)
             _line(out, name, str(details.pop("about")), width)
             for key, value in details.items():
-                _line(out, "", f"· {key.replace('_', ' ')}: {_cell(value)}", width)
+                if value != {}:
+                    _line(out, "", f"· {key.replace('_', ' ')}: {_cell(value)}", width)
         out.print()
     return 0
 
@@ -52,7 +54,7 @@ def _line(out: Console, name: str, text: str, width: int) -> None:
 def _rules() -> Rows:
     return {
         name: {
-            "about": _headline(cls),
+            "about": _headline(cls, of_its_own=_alone(cls)),
             **{k: v for k, v in dataclasses.asdict(cls().claims).items() if k not in _TECHNICAL},
             "options": _options(cls),
         }
@@ -77,9 +79,15 @@ def _recipes() -> Rows:
 _KINDS = {"rules": _rules, "models": _models, "data": _data, "recipes": _recipes}
 
 
-def _headline(cls: type) -> str:
-    """The first line of the module that a class is alone in."""
-    return (inspect.getdoc(inspect.getmodule(cls)) or "").partition("\n")[0]
+def _headline(cls: type, *, of_its_own: bool = True) -> str:
+    """The first line of the module, or of the class where it shares the module with others."""
+    if of_its_own:
+        return (inspect.getdoc(inspect.getmodule(cls)) or "").partition("\n")[0]
+    return re.split(r"[:.]\s", inspect.getdoc(cls) or "")[0]
+
+
+def _alone(cls: type) -> bool:
+    return sum(other.__module__ == cls.__module__ for _, other in RULES.items()) == 1
 
 
 def _options(cls: type) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Read a trained network: the rule's credits against the reference, at every state."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import cast
 
@@ -123,9 +124,11 @@ def _forward(module: nn.Module, x: Tensor, y: Tensor) -> tuple[tuple[Tensor, ...
 
 
 def _from_first_state(model: Staged) -> Staged:
-    """A reading copy whose graph begins at h_0: nothing is kept for the gradients of parameters
-    and inputs, which nobody asks for. In float64 too it takes x as it is."""
-    copy = cast(Staged, reading_copy(model)).requires_grad_(False)
+    """A copy in evaluation mode whose graph begins at h_0: nothing is kept for the gradients of
+    parameters and inputs, which nobody asks for. It reads the parameters of the model itself,
+    until it is made one in float64; that takes x as it is."""
+    shared = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in model.parameters()}
+    copy = deepcopy(model, shared).eval()
 
     def widened(stem: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         wide = any(p.dtype == torch.float64 for p in copy.parameters())
