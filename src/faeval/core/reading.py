@@ -122,7 +122,7 @@ class Reading:
     reference_norm            ‖g_l‖
     reference_norm_mean_loss  ‖g_l‖/N: what published figures with a mean loss show
     credit_norm, state_norm   ‖a_l‖, ‖h_l‖
-    state_norm_initial        ‖h_l‖ in the untrained network of the same seed, over the first 256
+    state_norm_initial        ‖h_l‖ in the untrained network of the same seed, over the first 128
                               of the same images
     credit_ratio              ‖a_l‖/‖g_l‖, median over samples
     sensitivity               ‖g_l‖·‖h_l‖: free of the scale of the residual stream

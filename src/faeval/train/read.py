@@ -27,8 +27,8 @@ from faeval.train.updates import updates
 
 HALF_PRECISIONS = (torch.bfloat16, torch.float16)
 PROBE_DIRECTIONS = 8
-NORM_IMAGES = 256
-CHUNK = 160  # samples at a time: more are little faster, and take more memory
+NORM_IMAGES = 128
+CHUNK = 128  # samples at a time: more are no faster, and take more memory
 
 
 def reading_batch(batches: Batches, images: int) -> tuple[Tensor, Tensor]:
@@ -110,8 +110,8 @@ def read(
 
 
 def state_norms(model: Staged, x: Tensor, y: Tensor) -> list[float | None]:
-    """Mean ‖h_l‖ over the first 256 samples at every state, in evaluation mode; None where it is
-    not finite. So few tell it to about 1 %, for next to nothing."""
+    """Mean ‖h_l‖ over the first 128 samples at every state, in evaluation mode; None where it is
+    not finite. So few tell it to a few %, for next to nothing."""
     few = slice(0, NORM_IMAGES)
     states = _evaluating(model).run(x[few], y[few], local=True).states
     return [number(norm(h).mean().item()) for h in states]

@@ -31,8 +31,8 @@ CHECKS: tuple[Check, ...] = (
     carried_mean,
     depth_utility,
 )
-"""Every check, in the order in which they are told: is there something to learn, can it be measured, is it the rule's own,
-does it beat chance, does depth help."""
+"""Every check, in the order in which they are told: is there something to learn, can it be
+measured, is it the rule's own, does it beat chance, does depth help."""
 
 __all__ = [
     "CHECKS",
