@@ -77,7 +77,9 @@ def assert_blocks(lines: list[str], kind: str, rows: dict[str, dict]) -> None:
         details = dict(row)
         assert f"  {name}" in {line[:column].rstrip() for line in lines[start + 1 : end]}
         expected.append(f"{name} {details.pop('about')}")
-        expected += [f"· {key.replace('_', ' ')}: {plain(v)}" for key, v in details.items() if v != {}]
+        expected += [
+            f"· {key.replace('_', ' ')}: {plain(v)}" for key, v in details.items() if v != {}
+        ]
     assert " ".join(" ".join(words).split()) == " ".join(" ".join(expected).split())
     starts = [text for text in words if text.startswith("·") or text.split()[0] in rows]
     assert len(starts) == len(expected)

@@ -17,7 +17,8 @@ from faeval.report.terminal import console
 from faeval.rules import RULES
 from faeval.train.recipe import RECIPES
 
-_TECHNICAL = ("end_to_end", "exact", "gaussian_in", "direct", "teaches")  # claims that follow from the others
+# Claims that follow from the others.
+_TECHNICAL = ("end_to_end", "exact", "gaussian_in", "direct", "teaches")
 Rows = dict[str, dict[str, Any]]
 
 
