@@ -183,7 +183,7 @@ def job_script(given: str | Mapping[str, Any], workers: int) -> str | None:
 
 @contextmanager
 def _ray(workers: int, options: Mapping[str, Any]) -> Iterator[Pool]:
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]
 
     of_task = {k: options[k] for k in ("num_gpus", "memory", "resources") if k in options}
     of_start = {k: v for k, v in options.items() if k not in of_task}
