@@ -3,6 +3,8 @@
 import hashlib
 import json
 import struct
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -427,3 +429,17 @@ def test_a_study_that_meets_a_corrupted_checkpoint_tells_it_and_goes_on(tmp_path
 def test_a_process_says_it_in_one_line_too(tmp_path, args, words):
     told(process(*args, cwd=tmp_path), *words)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_has_seen_enough_gets_no_traceback():
+    """As in `faeval list | head -1`."""
+    code = "from faeval.cli import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "list", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141

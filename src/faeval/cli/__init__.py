@@ -1,5 +1,6 @@
 """The command line: parse, call, print, and turn bad input into one line and exit code 2."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from faeval.core.errors import InputError
 # Whatever takes long to import (torch, scipy, rich tables) is imported by the command that
 # needs it, so that help is instant.
 
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
 app = App(
     name="faeval",
@@ -299,10 +300,14 @@ def main() -> None:
     """Entry point of the console script."""
     try:
         code = app(result_action="return_value", exit_on_error=False, print_error=False)
+        sys.stdout.flush()  # or a closed pipe would be told at exit
     except InputError as error:
         code = _complain(str(error))
     except CycloptsError as error:
         code = _complain(" ".join(str(error).split()))
+    except BrokenPipeError:  # whoever reads has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = BROKEN_PIPE
     except KeyboardInterrupt:
         print("faeval: interrupted; the same command continues", file=sys.stderr)
         code = INTERRUPTED

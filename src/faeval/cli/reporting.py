@@ -55,7 +55,7 @@ def run_report(study: Path, *, out: Path | None, formats: Sequence[str]) -> int:
         texts[page.with_name("references.bib")] = references(material)
     for path, text in texts.items():
         write_bytes(path, text.encode())
-        print(path)
+    print(*texts, sep="\n")
     return 0
 
 
