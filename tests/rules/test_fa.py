@@ -303,3 +303,11 @@ def test_no_state_s_credit_grows_or_fades():
 def test_vectors_know_no_positions(tokens):
     model = network()
     assert [*feedback_of(FA(tokens=tokens), model)] == ["B0", "B1", "B2"]
+
+
+def test_a_missing_matrix_is_an_error_and_never_the_weight_itself():
+    rule, model, (x, y) = FALayer(), network(), batch()
+    feedback = rule.init(model, generator(0, "feedback"))
+    del feedback["blocks.1.w2"]
+    with pytest.raises(KeyError, match=r"blocks\.1\.w2"):
+        rule.run(model, feedback, x, y)

@@ -1,14 +1,10 @@
 """How a number is written, everywhere: the terminal, the report and the paper's tables."""
 
+from faeval.core import html
+from faeval.core.html import NONE
+from faeval.core.html import signed as signed
 from faeval.stats.intervals import Interval
 from faeval.verdict.method import Method
-
-NONE = "–"
-
-
-def signed(value: float | None) -> str:
-    """A cosine: `+0.034`."""
-    return NONE if value is None else f"{value:+.3f}"
 
 
 def accuracy(interval: Interval | None) -> str:
@@ -38,9 +34,7 @@ def extent_points(interval: Interval | None) -> str:
 
 def magnitude(value: float | None) -> str:
     """A positive number of any size: `2.02`, `1.7e-06`."""
-    if value is None:
-        return ""
-    return f"{value:.2f}" if 0.1 <= value < 1000 else f"{value:.1e}"
+    return "" if value is None else html.magnitude(value)
 
 
 def spread(value: float | None, digits: int) -> str:

@@ -13,7 +13,7 @@ from faeval.core.errors import InputError
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 from faeval.rules.base import RULES, Claims, Feedback, Rule
-from faeval.rules.direct import delivered, gaussian, one_per_state, rows
+from faeval.rules.direct import delivered, gaussian, one_per_state, rows, to_states
 from faeval.rules.positions import Tokens
 from faeval.rules.transposes import replaceable_layers, substituted, weight_layers
 
@@ -69,10 +69,7 @@ class DFALayer(Rule):
         return trace
 
     def credit(self, trace: Trace, feedback: Feedback) -> list[Tensor]:
-        return [
-            delivered(trace.error, feedback[f"B{l}"], h.shape, self.tokens)
-            for l, h in enumerate(trace.states)
-        ]
+        return to_states(trace.error, feedback, trace, self.tokens)
 
 
 def _input_shapes(model: Staged) -> dict[str, tuple[int, ...]]:

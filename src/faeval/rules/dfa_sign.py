@@ -8,7 +8,7 @@ from torch import Tensor
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 from faeval.rules.base import RULES, Claims, Feedback, Rule
-from faeval.rules.direct import delivered, one_per_state
+from faeval.rules.direct import one_per_state, to_states
 from faeval.rules.positions import Tokens
 
 
@@ -41,7 +41,4 @@ class DFASign(Rule):
         return one_per_state(model, self.tokens, draw)
 
     def credit(self, trace: Trace, feedback: Feedback) -> list[Tensor]:
-        return [
-            delivered(trace.error, feedback[f"B{l}"], h.shape, self.tokens)
-            for l, h in enumerate(trace.states)
-        ]
+        return to_states(trace.error, feedback, trace, self.tokens)

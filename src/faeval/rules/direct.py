@@ -6,6 +6,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 from faeval.rules.base import Feedback
 from faeval.rules.positions import Tokens, layout, like_state
@@ -41,3 +42,10 @@ def delivered(source: Tensor, B: Tensor, shape: torch.Size, tokens: Tokens) -> T
     """B s_n for every sample's source s (N, C), in the `shape` (N, …) of what it reaches."""
     a = source @ B.T
     return a.view(shape) if tokens == "each" else like_state(a[:, None], shape)
+
+
+def to_states(source: Tensor, feedback: Feedback, trace: Trace, tokens: Tokens) -> list[Tensor]:
+    """B_0 s_n … B_L s_n in the shapes of the states, with the B of `one_per_state`."""
+    return [
+        delivered(source, feedback[f"B{l}"], h.shape, tokens) for l, h in enumerate(trace.states)
+    ]

@@ -10,7 +10,7 @@ from torch import Tensor
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 from faeval.rules.base import RULES, Claims, Feedback, Rule
-from faeval.rules.direct import delivered, gaussian, one_per_state
+from faeval.rules.direct import gaussian, one_per_state, to_states
 from faeval.rules.positions import Tokens
 
 
@@ -44,7 +44,4 @@ class DRTP(Rule):
         return one_per_state(model, self.tokens, gaussian(self.scale, generator))
 
     def credit(self, trace: Trace, feedback: Feedback) -> list[Tensor]:
-        return [
-            delivered(-trace.target, feedback[f"B{l}"], h.shape, self.tokens)
-            for l, h in enumerate(trace.states)
-        ]
+        return to_states(-trace.target, feedback, trace, self.tokens)

@@ -10,7 +10,7 @@ from torch import Tensor
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 from faeval.rules.base import RULES, Claims, Feedback, Rule, backward_credit
-from faeval.rules.transposes import Layer, replaceable_layers, substituted
+from faeval.rules.transposes import Layer, replaceable_layers, run_through
 
 
 @RULES.register("fa_layer")
@@ -53,9 +53,9 @@ class FALayer(Rule):
         }
 
     def run(self, model: Staged, feedback: Feedback, x: Tensor, y: Tensor) -> Trace:
-        layers = self._replaced(model)
-        with substituted({layer.weight: feedback[name] for name, layer in layers.items()}):
-            return model.run(x, y, local=False)
+        # By name, so that a matrix that is missing is an error and never the weight itself.
+        matrices = {name: feedback[name] for name in self._replaced(model)}
+        return run_through(model, matrices, x, y)
 
     def credit(self, trace: Trace, feedback: Feedback) -> list[Tensor]:
         return backward_credit(trace)

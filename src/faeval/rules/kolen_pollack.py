@@ -9,7 +9,7 @@ from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 from faeval.rules.base import RULES, Claims, Feedback, Rule, backward_credit
 from faeval.rules.learning import learn, learnable
-from faeval.rules.transposes import drawn, replaceable_layers, substituted
+from faeval.rules.transposes import drawn, replaceable_layers, run_through
 
 
 @RULES.register("kolen_pollack")
@@ -53,9 +53,8 @@ class KolenPollack(Rule):
         )
 
     def run(self, model: Staged, feedback: Feedback, x: Tensor, y: Tensor) -> Trace:
-        layers = replaceable_layers(model)
-        with substituted({layer.weight: feedback[f"B.{name}"] for name, layer in layers.items()}):
-            return model.run(x, y, local=False)
+        names = replaceable_layers(model)
+        return run_through(model, {name: feedback[f"B.{name}"] for name in names}, x, y)
 
     def credit(self, trace: Trace, feedback: Feedback) -> list[Tensor]:
         return backward_credit(trace)

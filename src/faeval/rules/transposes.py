@@ -15,6 +15,7 @@ from torch.nn import grad as conv_grad
 from torch.overrides import TorchFunctionMode
 
 from faeval.core.errors import InputError
+from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 
 Layer = nn.Linear | nn.Conv2d
@@ -51,6 +52,14 @@ def drawn(shape: torch.Size, generator: torch.Generator) -> Tensor:
     a unit."""
     bound = shape[1:].numel() ** -0.5
     return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+
+
+def run_through(model: Staged, matrices: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Trace:
+    """One run with graph whose backward pass takes `matrices`, by the names of the layers of
+    blocks and head, in place of their weights; the layers without one keep theirs."""
+    layers = replaceable_layers(model)
+    with substituted({layers[name].weight: B for name, B in matrices.items()}):
+        return model.run(x, y, local=False)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 from faeval.rules.base import RULES, Claims, Feedback, Rule, backward_credit
-from faeval.rules.transposes import Layer, drawn, replaceable_layers, substituted
+from faeval.rules.transposes import Layer, drawn, replaceable_layers, run_through
 
 
 @RULES.register("weight_mirror")
@@ -61,9 +61,8 @@ class WeightMirror(Rule):
         }
 
     def run(self, model: Staged, feedback: Feedback, x: Tensor, y: Tensor) -> Trace:
-        layers = replaceable_layers(model)
-        with substituted({layer.weight: feedback[f"B.{name}"] for name, layer in layers.items()}):
-            return model.run(x, y, local=False)
+        names = replaceable_layers(model)
+        return run_through(model, {name: feedback[f"B.{name}"] for name in names}, x, y)
 
     def credit(self, trace: Trace, feedback: Feedback) -> list[Tensor]:
         return backward_credit(trace)
