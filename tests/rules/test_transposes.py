@@ -5,7 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from faeval.core.errors import InputError
 from faeval.core.random import generator
+from faeval.models.staged import Staged
+from faeval.rules import FALayer
 from faeval.rules.transposes import substituted
 
 LINEAR = {
@@ -169,3 +172,29 @@ def test_arguments_by_name_do_not_escape():
         ):
             (g,) = torch.autograd.grad(call().sum(), t)
             assert not g.any()
+
+
+class HandWritten(nn.Module):
+    """A block that multiplies by a matrix of its own, which no layer owns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm([4])
+        self.first = nn.Linear(4, 4)
+        self.second = nn.Parameter(torch.eye(4))
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.first(self.norm(h)) @ self.second
+
+
+def test_a_matrix_outside_of_a_layer_does_not_keep_its_transpose_unnoticed():
+    model = Staged(
+        nn.Linear(4, 4),
+        [HandWritten()],
+        nn.Linear(4, 3),
+        state_shapes=[(4,)] * 2,
+        classes=3,
+        residual=True,
+    )
+    with pytest.raises(InputError, match=r"blocks\.0\.second"):
+        FALayer().init(model, generator(0, "feedback"))

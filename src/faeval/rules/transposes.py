@@ -15,8 +15,10 @@ from torch.nn import grad as conv_grad
 from torch.overrides import TorchFunctionMode
 
 from faeval.core.errors import InputError
+from faeval.core.reading import Diagnostic
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
+from faeval.rules.base import diagnostic
 
 Layer = nn.Linear | nn.Conv2d
 Substitute = Tensor | Callable[[torch.Size], Tensor]
@@ -31,7 +33,15 @@ def weight_layers(module: nn.Module) -> dict[str, Layer]:
 
 def replaceable_layers(model: Staged) -> dict[str, Layer]:
     """The weight layers of the blocks and the head: all through which an error goes back to a
-    state. Raises InputError where the blocks hold none."""
+    state. Raises InputError where the blocks hold none, and where blocks or head hold a matrix
+    outside of such a layer: it would keep its transpose."""
+    for part, module in (("blocks", model.blocks), ("head", model.head)):
+        for name in _matrices_elsewhere(module):
+            raise InputError(
+                "blocks and a head whose matrices are the weights of linear or conv2d layers",
+                f"{part}.{name}",
+                "make it an nn.Linear or nn.Conv2d, or choose a rule of granularity block",
+            )
     blocks = weight_layers(model.blocks)
     if not blocks:
         raise InputError(
@@ -47,6 +57,15 @@ def replaceable_layers(model: Staged) -> dict[str, Layer]:
     }
 
 
+def _matrices_elsewhere(module: nn.Module) -> Iterator[str]:
+    elementwise = nn.LayerNorm | nn.RMSNorm  # their gains may have the shape of an image
+    for prefix, owner in module.named_modules():
+        if not isinstance(owner, Layer | elementwise):
+            for name, parameter in owner.named_parameters(recurse=False):
+                if parameter.ndim > 1:
+                    yield f"{prefix}.{name}".lstrip(".")
+
+
 def drawn(shape: torch.Size, generator: torch.Generator) -> Tensor:
     """A weight (out, in, …) as torch initialises its layers: U(−1/√n, 1/√n), with n inputs to
     a unit."""
@@ -60,6 +79,20 @@ def run_through(model: Staged, matrices: Mapping[str, Tensor], x: Tensor, y: Ten
     layers = replaceable_layers(model)
     with substituted({layers[name].weight: B for name, B in matrices.items()}):
         return model.run(x, y, local=False)
+
+
+def agreement(model: Staged, feedback: Mapping[str, Tensor]) -> list[Diagnostic]:
+    """How far the matrices `B.name` agree with the weights whose transposes they replace: cos(B, W)
+    over all elements of a layer, of the layer where it is lowest and where it is highest."""
+    pairs = [
+        (feedback[f"B.{name}"].double().flatten(), layer.weight.detach().double().flatten())
+        for name, layer in replaceable_layers(model).items()
+    ]
+    cosines = [F.cosine_similarity(B, W, dim=0).item() for B, W in pairs]
+    return [
+        diagnostic("cosine of feedback with weights, lowest of all layers", min(cosines)),
+        diagnostic("highest", max(cosines)),
+    ]
 
 
 @contextmanager
