@@ -1,5 +1,6 @@
 """The code of the README and the docs runs as it stands and prints what it says."""
 
+import json
 import os
 import re
 import shlex
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
+sys.path.insert(0, str(Path(__file__).parent))
+import shown_commands
+
 ROOT = Path(__file__).resolve().parents[1]
 OWN_RULE = ROOT / "docs" / "add-your-own-rule.md"
 TRAINERS = ROOT / "docs" / "trainers-and-trackers.md"  # see tests/integrations/test_page.py
@@ -23,10 +27,21 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
+def markdown(path: Path) -> str:
+    """A page, or the prose of a notebook."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        return text
+    cells = json.loads(text)["cells"]
+    return "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+
+
+# A block of Python, and the output that the page shows before any other block.
+EXAMPLE = re.compile(r"```python\n(.*?)```(?:(?:(?!```).)*?```text\n(.*?)```)?", re.DOTALL)
 CODE = [
-    pytest.param(code, id=f"{page.stem}-{i}")
+    pytest.param(code, shown, id=f"{page.stem}-{i}")
     for page in PAGES
-    for i, code in enumerate(blocks(page, "python"))
+    for i, (code, shown) in enumerate(EXAMPLE.findall(page.read_text(encoding="utf-8")))
 ]
 
 
@@ -35,26 +50,51 @@ def run(code: str) -> None:
         exec(compile(code, "a page", "exec"), {})
 
 
-@pytest.mark.parametrize("code", CODE)
-def test_code_runs(code, capsys):
+@pytest.mark.parametrize(("code", "shown"), CODE)
+def test_code_runs_and_prints_what_is_shown(code, shown, capsys):
     if "biotorch" in code and find_spec("biotorch") is None:
         pytest.skip("biotorch is not installed")
     run(code)
     printed = capsys.readouterr().out
-    assert "caution" in printed or "refuse" in printed
-
-
-@pytest.mark.parametrize(
-    "page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: page.stem
-)
-def test_the_first_example_prints_what_is_shown(page, capsys):
-    run(blocks(page, "python")[0])
-    printed = capsys.readouterr().out
-    shown = next(text for text in blocks(page, "text") if text.startswith("my DFA"))
+    if not shown:
+        assert "caution" in printed or "refuse" in printed
+        return
     # Words to the letter; p-values of 1e-100 move with the last bit, cosines do not.
     assert NUMBER.sub("#", printed).split() == NUMBER.sub("#", shown).split()
     ours, theirs = (re.findall(r"[-+]\d\.\d{3}", text) for text in (printed, shown))
     assert [float(v) for v in ours] == pytest.approx([float(v) for v in theirs], abs=0.011)
+
+
+def test_every_output_of_the_measurements_is_compared():
+    shown = {param.id for param in CODE if param.values[1]}
+    assert shown >= {
+        "README-0", "measure-your-own-model-0",
+        "reading-a-verdict-0", "reading-a-verdict-1", "studies-0",
+    }  # fmt: skip
+
+
+COMMANDS = [
+    pytest.param(command, id=f"{path.stem}: {command}")
+    for path in (*PAGES, OWN_RULE, TRAINERS, *sorted(ROOT.glob("docs/notebooks/*.ipynb")))
+    for command in shown_commands.of_markdown(markdown(path))
+] + [
+    pytest.param(path.read_text(encoding="utf-8").strip(), id=path.parent.name)
+    for path in sorted(ROOT.glob("docs/studies/*/command.txt"))
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_line_takes_what_is_shown(command):
+    shown_commands.parse(command)
+
+
+def test_a_wrong_command_would_be_noticed():
+    from cyclopts import CycloptsError
+
+    page = "```sh\nfaeval audit \\\n  --rule bp  # a comment\n```"
+    (command,) = shown_commands.of_markdown(page)
+    with pytest.raises(CycloptsError):
+        shown_commands.parse(command)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

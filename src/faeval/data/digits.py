@@ -17,7 +17,10 @@ TRAIN_IMAGES, TRAIN_PAIRS, TEST_PAIRS = 1_437, 8_000, 2_000
 
 
 def digits(data_dir: Path | None = None) -> Dataset:
-    """1,437 training and 360 test images, 64 features in 0…1. `data_dir` is not needed."""
+    """1,437 training and 360 test images, 64 features in 0…1. `data_dir` is not needed.
+
+    Of the UCI optical digits (Alpaydin & Kaynak 1998, 10.24432/C50P49), as scikit-learn has them.
+    """
     return _dataset("digits", *_images())
 
 

@@ -1,4 +1,4 @@
-"""Small CNN with BatchNorm and no normalisation before the head."""
+"""Small CNN with BatchNorm and no normalisation before the head (arXiv 2606.21126)."""
 
 from dataclasses import dataclass
 from typing import Annotated

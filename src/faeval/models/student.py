@@ -1,4 +1,4 @@
-"""StudentNet of the teacher–student task: from a linear to a tanh network, without any LN."""
+"""StudentNet of the teacher–student task (arXiv 2606.21126): linear to tanh, without any LN."""
 
 from dataclasses import dataclass
 from math import prod

@@ -1,4 +1,4 @@
-"""ViT-mini: a small vision transformer with a class token (Dosovitskiy et al. 2021)."""
+"""ViT-mini: a small vision transformer with a class token (arXiv 2010.11929)."""
 
 from dataclasses import dataclass
 from typing import Annotated

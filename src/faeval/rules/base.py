@@ -2,11 +2,13 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from faeval.core.reading import Diagnostic
 from faeval.core.registry import Registry
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
@@ -19,22 +21,22 @@ Feedback = dict[str, Tensor]
 class Claims:
     """What a rule says of itself; the contract tests hold it to its word.
 
-    uses_labels        the credit depends on the labels
-    transports_weights what the backward pass reads of the forward weight matrices: `nothing`,
-                       those of the `head` alone, their `signs`, or `all` of them
-    granularity        `block`: exact transposes inside a block, the rule between blocks;
-                       `layer`: the rule replaces every transpose; `none`: none replaced
-    equals_bp          the limit in which the credit is the gradient, in words
-    end_to_end         taught by one backward pass through the whole network: its trace is
-                       run with graph, and what the pass meets at a state is its credit
-    exact              the credit is the gradient itself
-    feedback           `none`, `fixed` from the start, `learned` in training, or `redrawn` for
-                       every batch
-    gaussian_in        `error` or `target`: a_l = B_l e_T or B_l y with i.i.d. Gaussian B_l, so
-                       that the closed-form null applies
-    direct             every state's credit comes straight from the output: none is made from that
-                       of another state
-    teaches            `all` stages, or the `head` alone: stem and blocks stay as they are
+    uses_labels         the credit depends on the labels
+    transports_weights  what the backward pass reads of the forward weights: `nothing`,
+                        those of the `head` alone, their `signs`, or `all` of them
+    granularity         `block`: exact transposes inside a block, the rule between blocks;
+                        `layer`: the rule replaces every transpose; `none`: none replaced
+    equals_bp           the limit in which the credit is the gradient, in words
+    end_to_end          taught by one backward pass through the whole network: its trace is
+                        run with graph, and what the pass meets at a state is its credit
+    exact               the credit is the gradient itself
+    feedback            `none`, `fixed` from the start, `learned` in training, or `redrawn` for
+                        every batch
+    gaussian_in         `error` or `target`: a_l = B_l e_T or B_l y with i.i.d. Gaussian B_l, so
+                        that the closed-form null applies
+    direct              every state's credit comes straight from the output: none is made from that
+                        of another state
+    teaches             `all` stages, or the `head` alone: stem and blocks stay as they are
     """
 
     uses_labels: bool
@@ -102,10 +104,16 @@ class Rule(ABC):
         those of this step; noise comes from `generator` (CPU). By default nothing changes.
         """
 
-    def diagnostics(self, trace: Trace, feedback: Feedback) -> dict[str, float]:
-        """What a rule can say of its own working on a trace of `run`, by name: a residual, the
-        error of a predictor. None by default."""
-        return {}
+    def diagnostics(self, model: Staged, trace: Trace, feedback: Feedback) -> list[Diagnostic]:
+        """What a rule can say of its own working on a trace of `run`: a residual, the error of a
+        predictor, how far learned feedback agrees with the weights. By default nothing. No credit
+        depends on it, so it may read what `claims` forbids the backward pass."""
+        return []
+
+
+def diagnostic(name: str, value: float, limit: float | None = None) -> Diagnostic:
+    """One entry of `Rule.diagnostics`; a value that is not finite is written as None."""
+    return Diagnostic(name, value if isfinite(value) else None, limit)
 
 
 def backward_credit(trace: Trace) -> list[Tensor]:

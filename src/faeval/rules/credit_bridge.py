@@ -7,9 +7,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from faeval.core.reading import Diagnostic
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
-from faeval.rules.base import RULES, Claims, Feedback, Rule, terminal_gradient
+from faeval.rules.base import RULES, Claims, Feedback, Rule, diagnostic, terminal_gradient
 from faeval.rules.learning import learn
 from faeval.rules.predictor import draw_predictor, follow_scales, move, parameters, predict
 
@@ -100,13 +101,13 @@ class CreditBridge(Rule):
         taught = {n: d for n, d in zip(p, gradients, strict=True) if d is not None}
         learn(feedback, taught, learning_rate=self.learning_rate, weight_decay=weight_decay)
 
-    def diagnostics(self, trace: Trace, feedback: Feedback) -> dict[str, float]:
+    def diagnostics(self, model: Staged, trace: Trace, feedback: Feedback) -> list[Diagnostic]:
         """The terminal condition's relative squared error, mean over samples."""
         goal, weight = _goal(trace, feedback)
         e = weight * feedback["value_scale"] * trace.error
         with torch.enable_grad():
             errors = _terminal(trace, feedback, feedback["scale"], e, weight * goal)
-        return {"terminal error": errors.mean().item()}
+        return [diagnostic("terminal error", errors.mean().item())]
 
 
 def _goal(trace: Trace, feedback: Feedback) -> tuple[Tensor, Tensor]:

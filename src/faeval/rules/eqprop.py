@@ -3,15 +3,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from faeval.core.reading import Diagnostic
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
-from faeval.rules.base import RULES, Claims, Feedback, Rule
+from faeval.rules.base import RULES, Claims, Feedback, Rule, diagnostic
+
+CONVERGED = 0.1  # of the nudge: more is left, and the credit is not that of the relaxed states
 
 
 @RULES.register("eqprop")
@@ -65,14 +69,21 @@ class EqProp(Rule):
         up, down = self.nudged(trace)
         return [(b - a) / (2 * self.beta) for a, b in zip(up.errors, down.errors, strict=True)]
 
-    def diagnostics(self, trace: Trace, feedback: Feedback) -> dict[str, float]:
+    def diagnostics(self, model: Staged, trace: Trace, feedback: Feedback) -> list[Diagnostic]:
         """The residual of the relaxation (see `Relaxed`) in the worse phase of each sample: the
-        median over samples and the largest."""
+        median over the samples that have a gradient, and the largest. The free phase needs none:
+        it is the forward pass."""
         residual = torch.maximum(*(phase.residual for phase in self.nudged(trace)))
-        return {
-            "relaxation residual, median": residual.nanmedian().item(),
-            "relaxation residual, largest": residual.max().item(),
-        }
+        pulled = _norms([_terminal_gradient(trace, trace.states[-1])]) > 0
+        rest = residual[pulled].nan_to_num(nan=inf)
+        if not len(rest):
+            return []
+        steps = len(trace.states) - 1 + self.iterations
+        name = f"residual of the nudged phases after {steps} iterations"
+        return [
+            diagnostic(f"{name}, median", rest.median().item(), CONVERGED),
+            diagnostic("largest", rest.max().item()),
+        ]
 
     def nudged(self, trace: Trace) -> tuple["Relaxed", "Relaxed"]:
         """The phases at +β and −β."""

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from faeval.core.reading import Diagnostic
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 from faeval.rules.base import RULES, Claims, Feedback, Rule, backward_credit
 from faeval.rules.learning import learn, learnable
-from faeval.rules.transposes import drawn, replaceable_layers, run_through
+from faeval.rules.transposes import agreement, drawn, replaceable_layers, run_through
 
 
 @RULES.register("kolen_pollack")
@@ -58,6 +59,10 @@ class KolenPollack(Rule):
 
     def credit(self, trace: Trace, feedback: Feedback) -> list[Tensor]:
         return backward_credit(trace)
+
+    def diagnostics(self, model: Staged, trace: Trace, feedback: Feedback) -> list[Diagnostic]:
+        """cos(B, W) over all elements of a layer: the lowest and the highest of all layers."""
+        return agreement(model, feedback)
 
     def update(
         self,

@@ -8,9 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from faeval.core.reading import Diagnostic
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
-from faeval.rules.base import RULES, Claims, Feedback, Rule, terminal_gradient
+from faeval.rules.base import RULES, Claims, Feedback, Rule, diagnostic, terminal_gradient
 from faeval.rules.learning import learn
 from faeval.rules.predictor import draw_predictor, follow_scales, parameters, predict
 
@@ -85,11 +86,11 @@ class StateBridge(Rule):
         taught = {n: g for n, g in zip(p, gradients, strict=True) if g is not None}
         learn(feedback, taught, learning_rate=self.learning_rate, weight_decay=weight_decay)
 
-    def diagnostics(self, trace: Trace, feedback: Feedback) -> dict[str, float]:
+    def diagnostics(self, model: Staged, trace: Trace, feedback: Feedback) -> list[Diagnostic]:
         """The normalised squared error of the predictor from each state, mean over samples."""
         with torch.no_grad():
             errors = self._errors(trace, feedback, feedback["scale"]).mean(1)
-        return {f"prediction error h{l}": e for l, e in enumerate(errors.tolist())}
+        return [diagnostic(f"prediction error h{l}", e) for l, e in enumerate(errors.tolist())]
 
     @staticmethod
     def _errors(trace: Trace, p: Feedback, scale: Tensor) -> Tensor:

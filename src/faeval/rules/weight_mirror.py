@@ -8,10 +8,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from faeval.core.reading import Diagnostic
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 from faeval.rules.base import RULES, Claims, Feedback, Rule, backward_credit
-from faeval.rules.transposes import Layer, drawn, replaceable_layers, run_through
+from faeval.rules.transposes import Layer, agreement, drawn, replaceable_layers, run_through
 
 
 @RULES.register("weight_mirror")
@@ -66,6 +67,10 @@ class WeightMirror(Rule):
 
     def credit(self, trace: Trace, feedback: Feedback) -> list[Tensor]:
         return backward_credit(trace)
+
+    def diagnostics(self, model: Staged, trace: Trace, feedback: Feedback) -> list[Diagnostic]:
+        """cos(B, W) over all elements of a layer: the lowest and the highest of all layers."""
+        return agreement(model, feedback)
 
     @torch.no_grad()
     def update(
