@@ -21,7 +21,8 @@ ALLOWED = {
     "records": {"core"},
     "verdict": {"core", "stats"},
     "train": {"core", "models", "rules", "data", "measurement", "records"},
-    "study": {"core", "models", "rules", "data", "train", "records", "verdict"},
+    # A study that was opened shows itself, as a measured model does: both end in a report.
+    "study": {"core", "models", "rules", "data", "train", "records", "verdict", "report"},
     "report": {"core", "verdict", "records", "stats"},
     "probe": {"core", "measurement", "stats", "verdict", "report"},
     "integrations": {"core", "probe", "verdict"},

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         WeightMirror,
     )
     from faeval.stats import Interval, Null
+    from faeval.study.opening import open_study
     from faeval.verdict.finding import Finding
     from faeval.verdict.judge import Judgement, Verdict, judge_all
     from faeval.verdict.method import Method, Run, Thresholds
@@ -92,6 +93,7 @@ _HOME = {
         "faeval.rules",
     ),
     **dict.fromkeys(("Interval", "Null"), "faeval.stats"),
+    "open_study": "faeval.study.opening",
     **dict.fromkeys(("Judgement", "Verdict", "judge_all"), "faeval.verdict.judge"),
     "Finding": "faeval.verdict.finding",
     **dict.fromkeys(("Method", "Run", "Thresholds"), "faeval.verdict.method"),
@@ -154,6 +156,7 @@ __all__ = [
     "load",
     "logarithmic",
     "measure",
+    "open_study",
     "watch",
 ]
 

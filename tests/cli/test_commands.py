@@ -270,8 +270,9 @@ def test_measure_reads_what_the_record_says(call: Call, finished, pattern):
     content = json.loads(got.out)
     assert (content["id"], content["accuracy"]) == (folder.name, record["accuracy"])
     assert (content["epoch"], content["epochs"]) == (2, 2)
-    assert set(content) == {"id", "epoch", "epochs", "accuracy", "layers"}
+    assert set(content) == {"id", "epoch", "epochs", "accuracy", "layers", "diagnostics"}
     assert content["layers"] == record["layers"]
+    assert content["diagnostics"] == record["diagnostics"]
     assert stamps(folder) == before
 
 

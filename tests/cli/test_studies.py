@@ -1,12 +1,16 @@
 """Dry runs, ready-made studies, comparisons and exports, as a user calls them."""
 
 import json
+import re
+import shlex
 import shutil
 
 import pytest
 from command import MODEL, SMALL, Call, process
 from test_bad_input import told
 from test_commands import stamps
+
+from faeval.study.folder import commands_of
 
 
 def test_a_dry_run_tells_everything_and_writes_nothing(call: Call, small, tmp_path):
@@ -15,6 +19,7 @@ def test_a_dry_run_tells_everything_and_writes_nothing(call: Call, small, tmp_pa
     assert (shown.code, shown.err) == (0, "")
     assert "3 trials: 3 to train; 3 like none that was timed here" in shown.out
     assert shown.out.count("frozen") == 1
+    assert re.match(r"digits: [\d,]+ \+ [\d,]+ \w+ .*, 10 classes", shown.out)
     assert not out.exists()
 
 
@@ -29,6 +34,14 @@ def test_a_dry_run_of_a_finished_study_has_nothing_left(call: Call, finished):
     content = json.loads(more.out)
     assert [t["status"] for t in content["trials"]].count("to train") == 3
     assert content["seconds_left"] > 0
+
+
+def test_what_was_typed_is_kept_with_the_study(finished):
+    out, run = finished
+    typed = [line for _, line in commands_of(out)]
+    # Other tests judge this study again, and train nothing.
+    words = ["faeval", "audit", str(run["study"]), "--out", str(out), "--json"]
+    assert typed == [shlex.join(words)]
 
 
 def test_ready_made_studies_are_listed(call: Call):

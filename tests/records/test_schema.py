@@ -88,6 +88,15 @@ def test_a_record_comes_back_to_the_last_bit(tmp_path, written):
     assert plain["trial"]["rule"] == {"name": "dfa", "scale": 1.0}
 
 
+def test_a_record_from_before_the_later_fields_loads(tmp_path):
+    content = record().model_dump(mode="json")
+    for later in ("diagnostics", "processor", "threads"):
+        content.pop(later)
+    (tmp_path / "record.json").write_text(json.dumps(content))
+    older = TrialRecord.load(tmp_path / "record.json")
+    assert (older.diagnostics, older.processor, older.threads) == ([], None, None)
+
+
 def test_what_is_undefined_is_null():
     full, empty = record().model_dump(mode="json")["layers"]
     assert all(value is not None for value in full.values())

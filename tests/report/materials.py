@@ -5,9 +5,11 @@ from pathlib import Path
 
 from studies import run
 
+from faeval.core.reading import Reading
 from faeval.core.trial import Recipe, Trial
 from faeval.records.schema import Divergence, Epoch, TrialRecord
 from faeval.report.material import Material, Member, RuleFacts
+from faeval.study.conclusions import conclude
 from faeval.study.grouping import grouped
 from faeval.verdict.judge import judge_all
 from faeval.verdict.method import Thresholds
@@ -68,6 +70,30 @@ def sweep() -> list[TrialRecord]:
     return [*full, *controls, *(record(s, trainable=2, accuracy=0.55) for s in seeds)]
 
 
+def tuned() -> list[TrialRecord]:
+    """One rule at the better of two learning rates, which held-out data chose; so its control."""
+    seeds, rates = (1, 2), (1e-3, 5e-3)
+    tried = [
+        record(s, rule=r, trainable=k, rate=rate, validation=0.1, accuracy=a + 10 * rate)
+        for rate in rates
+        for r, k, a in (("dfa", 4, 0.6), ("bp", 0, 0.5))
+        for s in seeds
+    ]
+    final = [record(s, rate=5e-3) for s in seeds]
+    return [*tried, *final, *(record(s, rule="bp", trainable=0, rate=5e-3) for s in seeds)]
+
+
+def courses(records: Sequence[TrialRecord]) -> dict:
+    """Three readings of every trial in training; at the last, one state has outgrown the others."""
+    calm, grown = {"state_norm": 10.0}, {"state_norm": 1e7}
+
+    def read(seed: int, epoch: int) -> list[Reading]:
+        layers = list(run(seed, **calm).layers)
+        return [*layers[:2], *run(seed, **grown).layers[2:]] if epoch == 2 else layers
+
+    return {r.trial.id: [(e, read(r.trial.seed, e)) for e in range(3)] for r in records}
+
+
 def material(records: Sequence[TrialRecord], **changes) -> Material:
     groups = grouped(records)
     judgement = judge_all([g.method for g in groups], Thresholds())
@@ -75,6 +101,8 @@ def material(records: Sequence[TrialRecord], **changes) -> Material:
         Member(g.method, verdict, g.plain, g.records, g.controls, g.partial)
         for g, verdict in zip(groups, judgement.verdicts, strict=True)
     )
+    courses = changes.get("courses", {})
+    whole = conclude(records, courses, Thresholds())
     facts = RuleFacts("a_l = e_T B_lᵀ", "block", "fixed", "nothing")
     return Material(
         **{
@@ -87,6 +115,9 @@ def material(records: Sequence[TrialRecord], **changes) -> Material:
             "rules": {str(r.trial.rule["name"]): facts for r in records},
             "missing": ("dfa-0-s9-00000000",),
             "recipe": None,
+            "conclusions": whole.findings,
+            "curves": whole.curves,
+            "onsets": whole.onsets,
         }
         | changes
     )

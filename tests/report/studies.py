@@ -14,7 +14,9 @@ LEVEL = Thresholds().level
 
 def null(std: float | None) -> NullReading:
     p = None if std is None else 1e-6
-    return NullReading(0.0, std, p, "gaussian-feedback", None, 360, 0.3)
+    fresh = None if std is None else std / 3
+    fresh_p = None if std is None else 0.37
+    return NullReading(0.0, std, p, "gaussian-feedback", None, 360, 0.3, fresh, fresh_p)
 
 
 def reading(state: int, seed: int = 0, **changes) -> Reading:

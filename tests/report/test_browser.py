@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.request import url2pathname
 
 import pytest
-from materials import material, sweep
+from materials import courses, material, record, sweep
 
 from faeval.report.html import report
 
@@ -161,3 +161,13 @@ def test_a_phone_scrolls_in_one_direction_and_the_keyboard_starts_at_the_verdict
     assert focused == ["skip", "#verdicts"]
     assert phone.said == []
     phone.context.close()
+
+
+def test_fifty_trials_that_were_read_in_training_stay_under_four_megabytes():
+    grid = [(r, p) for r in ("bp", "dfa") for p in (0.0, 0.01)]
+    records = [record(s, rule=r, penalty=p) for r, p in grid for s in range(10)]
+    records += [record(s, rule="bp", trainable=0) for s in range(10)]
+    assert len(records) == 50
+    page = report(material(records, courses=courses(records)))
+    assert "course-dfa-0.01" in page
+    assert len(page.encode()) < 4e6

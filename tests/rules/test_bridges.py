@@ -122,10 +122,10 @@ def test_the_state_bridge_starts_from_the_terminal_gradient_and_reports_its_erro
     before, after = (learned(rule, control, steps) for steps in (1, 100))
     trace = control.trace()
     assert torch.equal(rule.credit(trace, before)[-1], terminal_gradient(trace))
-    said = rule.diagnostics(trace, after)
+    said = {d.name: d.value for d in rule.diagnostics(control.model, trace, after)}
     assert list(said) == [f"prediction error h{l}" for l in range(DEPTH)]
-    for name, error in rule.diagnostics(trace, before).items():
-        assert said[name] < 0.5 * error
+    for d in rule.diagnostics(control.model, trace, before):
+        assert said[d.name] < 0.5 * d.value
     # The slow twin of the first: ‖P(h_0, 0) − h_L‖² / ‖h_L‖², layer by layer.
     h, scale = trace.states[0], after["scale"]
     z = F.gelu(h / scale[0] @ after[f"in{WIDTH}"].T + after["place"][0])
@@ -142,7 +142,8 @@ def test_the_credit_bridge_reports_how_well_it_meets_the_terminal_condition():
     trace = control.trace()
     a, g = rule.credit(trace, feedback)[-1], terminal_gradient(trace)
     literal = ((a - g).norm(dim=1) / g.norm(dim=1)).square().mean().item()
-    assert rule.diagnostics(trace, feedback) == {"terminal error": pytest.approx(literal, rel=1e-4)}
+    (said,) = rule.diagnostics(control.model, trace, feedback)
+    assert (said.name, said.value) == ("terminal error", pytest.approx(literal, rel=1e-4))
     assert 0 < literal < 1
 
 

@@ -149,8 +149,15 @@ def test_frozen_layers_are_mirrored_too():
     rule, model = WeightMirror(rate=0.1, samples=64), linear(16)
     model.freeze_blocks(0)
     feedback = mirror(rule, model, feedback_of(rule, model), 60)
-    for name, layer in replaceable_layers(model).items():
-        assert cosine(feedback[f"B.{name}"], layer.weight) > 0.95
+    cosines = [
+        cosine(feedback[f"B.{name}"], layer.weight)
+        for name, layer in replaceable_layers(model).items()
+    ]
+    assert min(cosines) > 0.95
+    x, y = torch.randn(3, 16, generator=generator(0, "x")), torch.tensor([0, 1, 2])
+    said = rule.diagnostics(model, rule.run(model, feedback, x, y), feedback)
+    assert [d.value for d in said] == pytest.approx([min(cosines), max(cosines)], abs=1e-6)
+    assert not any(d.exceeded for d in said)
 
 
 def test_blocks_without_weights_are_refused():

@@ -3,7 +3,13 @@
 import math
 from dataclasses import replace
 
-from faeval.core.reading import DirectionReading, NullReading, PrecisionReading, Reading
+from faeval.core.reading import (
+    Diagnostic,
+    DirectionReading,
+    NullReading,
+    PrecisionReading,
+    Reading,
+)
 from faeval.verdict.checks import CHECKS
 from faeval.verdict.finding import Finding
 from faeval.verdict.judge import examine
@@ -18,6 +24,7 @@ NAMES = (
     "half precision",
     "direction drift",
     "rule active",
+    "rule's own account",
     "independent credit",
     "deep credit",
     "layer mean",
@@ -90,8 +97,12 @@ def layers(*, states: int = 4, at: int | None = None, **changes) -> tuple[Readin
     return tuple(reading(l, **(changes if at in (None, l) else {})) for l in range(states))
 
 
+def residual(value: float | None, limit: float | None = 0.1) -> Diagnostic:
+    return Diagnostic("residual", value, limit)
+
+
 def run(seed: int, accuracy: float | None = 0.9, control: float | None = 0.5, **changes) -> Run:
-    return Run(seed, accuracy, layers(**changes), control)
+    return Run(seed, accuracy, layers(**changes), control, diagnostics=(residual(0.01),))
 
 
 def diverged(seed: int) -> Run:

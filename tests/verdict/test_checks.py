@@ -14,6 +14,7 @@ from hand_made import (
     method,
     precision,
     reading,
+    residual,
     run,
 )
 
@@ -75,13 +76,14 @@ def test_other_checks_use_what_remains_of_the_seeds():
 
 def test_when_all_seeds_diverged_nothing_else_is_measured():
     findings = examine(method(diverged(1), diverged(2)), Thresholds())
-    assert [f.status for f in findings] == ["pass", "flag"] + ["unmeasured"] * 10
+    assert [f.status for f in findings] == ["pass", "flag"] + ["unmeasured"] * 11
     assert all(f.value is None for f in findings[2:])
 
 
 def test_a_run_without_readings_measures_nothing():
     findings = examine(method(Run(seed=1, accuracy=None)), Thresholds())
-    assert [f.status for f in findings] == ["pass", "pass"] + ["unmeasured"] * 10
+    left = [f.status for f in findings if f.check != "rule's own account"]  # none is asked for
+    assert left == ["pass", "pass"] + ["unmeasured"] * 10
 
 
 # --- scale stability -------------------------------------------------------------------
@@ -577,7 +579,51 @@ def test_without_feedback_and_interval_the_credit_is_unmeasured():
     assert found(blind, "deep credit").status == "unmeasured"
 
 
+REACHED = {"update_cosine": 1.0, "cosine_mean": 1.0, "cosine_quantiles": (1.0,) * 5, "null": None}
+
+
+@pytest.mark.parametrize("check", ["rule active", "independent credit", "deep credit"])
+def test_equilibrium_propagation_that_reaches_the_gradient_is_no_disguise(check):
+    """It was told as backpropagation in disguise where its estimate was good to 1e-6."""
+    estimate = method(run(1, **REACHED), feedback="none", transports_weights="all")
+    assert found(estimate, check).status == "pass"
+    for undeclared in ({"feedback": "fixed"}, {"transports_weights": "nothing"}):
+        assert found(replace(estimate, **undeclared), check).status != "pass"
+
+
 def test_a_null_away_from_zero_is_told_with_its_mean():
     shifted = [replace(r, null=replace(r.null, mean=0.3 + 0.1 * r.state)) for r in layers(states=4)]
     finding = found(method(Run(1, 0.9, tuple(shifted), 0.5)), "deep credit")
     assert "+0.40 to +0.60 ±" in finding.evidence
+
+
+# --- the rule's own account ------------------------------------------------------------
+
+
+def account(*values: float | None, limit: float | None = 0.1):
+    runs = [replace(run(i), diagnostics=(residual(v, limit),)) for i, v in enumerate(values)]
+    return found(method(*runs), "rule's own account")
+
+
+@pytest.mark.parametrize(("worst", "status"), [(0.1, "pass"), (above(0.1), "flag")])
+def test_a_rule_that_did_not_come_to_its_end_is_told_and_never_decides(worst, status):
+    finding = account(0.003, worst, 0.02)
+    assert (finding.status, finding.value, finding.threshold) == (status, worst, 0.1)
+    assert finding.evidence == "residual 0.003 to 0.1 (limit 0.1)"
+    assert judge([finding]).verdict == "trust"
+
+
+def test_an_account_that_is_no_number_is_beyond_its_limit():
+    finding = account(0.003, None)
+    assert (finding.status, finding.value) == ("flag", None)
+    assert finding.evidence == "residual not finite (limit 0.1)"
+
+
+def test_an_account_without_limit_is_told_and_one_that_was_not_given_says_so():
+    assert account(0.5, limit=None).evidence == "residual 0.5"
+    assert account(0.5, limit=None).status == "pass"
+    silent = found(method(replace(run(1), diagnostics=())), "rule's own account")
+    assert (silent.status, silent.severity) == ("pass", "note")
+    assert "says nothing" in silent.evidence
+    older = method(replace(run(1), diagnostics=()), run(2))
+    assert found(older, "rule's own account").evidence == "residual 0.01 (limit 0.1)"

@@ -3,18 +3,21 @@
 import hashlib
 import json
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from faeval._version import __version__
 from faeval.cli.device import resolve_device
 from faeval.cli.keys import Execution, read_keys
 from faeval.cli.rehearsing import rehearse
 from faeval.core.errors import InputError, unknown
 from faeval.core.trial import Trial
 from faeval.data import load
+from faeval.records.events import Events
 from faeval.records.store import make_folder
 from faeval.report.conclusion import show_conclusions
 from faeval.report.progress import progress
@@ -24,7 +27,7 @@ from faeval.study.check import check
 from faeval.study.claim import claim
 from faeval.study.engines import resolve_engine
 from faeval.study.execute import Outcome, execute
-from faeval.study.folder import courses_of
+from faeval.study.folder import courses_of, has_record
 from faeval.study.plan import Plan, plan
 from faeval.study.ready import ReadyStudy
 from faeval.study.results import Results
@@ -63,7 +66,7 @@ def run_audit(
     out = execution.out or _default_folder(planned, fingerprint)
     workers = execution.workers or _default_workers(device)
     if dry_run:
-        return rehearse(planned, out, execution.engine, workers, as_json=as_json)
+        return rehearse(planned, datasets, out, execution.engine, workers, as_json=as_json)
     make_folder(out)
     claim(out, candidates(planned), fingerprint, planned.config.thresholds)
     results, outcome = _train(planned, out, execution, data_dir, device, workers)
@@ -86,7 +89,14 @@ def _train(
 ) -> tuple[Results, Outcome]:
     """The study once it is trained; where learning rates are tuned, in two rounds."""
 
+    told = False
+
     def train(trials: list[Trial]) -> Outcome:
+        nonlocal told
+        if not told and any(not has_record(out, trial) for trial in trials):
+            line = shlex.join(["faeval", *sys.argv[1:]])
+            Events(out / "events.jsonl").tell("command", line=line, version=__version__)
+            told = True
         with progress(console(stderr=True)) as follow:
             return execute(
                 trials,

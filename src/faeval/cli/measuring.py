@@ -8,11 +8,13 @@ import torch
 
 from faeval.cli.device import resolve_device
 from faeval.core import spec
-from faeval.report.terminal import console, legend, show_probes, show_states
+from faeval.report.terminal import console, legend, show_findings, show_probes, show_states
 from faeval.report.view import state_rows
 from faeval.rules import RULES
+from faeval.study.grouping import method_with_claims
 from faeval.train.trial import read_trial
-from faeval.verdict.method import Method, Run, Thresholds
+from faeval.verdict.checks import own_account
+from faeval.verdict.method import Run, Thresholds
 
 
 def run_measure(folder: Path, *, data_dir: Path | None, device: str, as_json: bool) -> int:
@@ -28,12 +30,15 @@ def run_measure(folder: Path, *, data_dir: Path | None, device: str, as_json: bo
             "epochs": trial.recipe.epochs,
             "accuracy": saved.accuracy,
             "layers": [asdict(r) for r in saved.layers],
+            "diagnostics": [asdict(d) for d in saved.diagnostics],
         }
         print(json.dumps(reading, allow_nan=False))
         return 0
-    run = Run(trial.seed, saved.accuracy, tuple(saved.layers))
-    method = Method(spec.label(RULES, trial.rule), trial.penalty, (run,))
-    level = Thresholds().level
+    said = tuple(saved.diagnostics)
+    run = Run(trial.seed, saved.accuracy, tuple(saved.layers), diagnostics=said)
+    method = method_with_claims(spec.label(RULES, trial.rule), (run,), trial)
+    thresholds = Thresholds()
+    level = thresholds.level
     screen = console()
     title = (
         f"{trial.id}, epoch {saved.epoch} of {trial.recipe.epochs}, accuracy {saved.accuracy:.3f}"
@@ -41,4 +46,7 @@ def run_measure(folder: Path, *, data_dir: Path | None, device: str, as_json: bo
     show_states(screen, title, state_rows(method, level), level)
     legend(screen, saved.layers[0].samples)
     show_probes(screen, saved.layers)
+    if said:
+        screen.print()
+        show_findings(screen, [own_account(method, thresholds)])
     return 0

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from faeval.data import Dataset
 from faeval.report.progress import duration
 from faeval.report.terminal import console
 from faeval.study.engines import job_script
@@ -15,9 +16,16 @@ from faeval.study.plan import Plan
 
 
 def rehearse(
-    planned: Plan, out: Path, engine: str | Mapping[str, Any], workers: int, *, as_json: bool
+    planned: Plan,
+    datasets: Mapping[str, Dataset],
+    out: Path,
+    engine: str | Mapping[str, Any],
+    workers: int,
+    *,
+    as_json: bool,
 ) -> int:
-    """Print every trial of the plan with what lies in `out` of it; the exit code."""
+    """Print what is trained on, and every trial of the plan with what lies in `out` of it; the exit
+    code."""
     found = standings(planned.trials, out)
     script = job_script(engine, workers)
     unknown = sum(s.seconds_left is None for s in found)
@@ -25,6 +33,7 @@ def rehearse(
     if as_json:
         content = {
             "out": str(out),
+            "data": {name: dataset.summary for name, dataset in datasets.items()},
             "trials": [_row(s) for s in found],
             "seconds_left": None if unknown else seconds,
             "untimed": unknown,
@@ -33,6 +42,9 @@ def rehearse(
         print(json.dumps(content))
         return 0
     screen = console()
+    for name, dataset in datasets.items():
+        screen.print(f"{name}: {dataset.summary}", soft_wrap=True)
+    screen.print()
     table = Table(box=None, pad_edge=False)
     for heading in ("trial", "blocks", "status", "epochs", "time left"):
         table.add_column(heading, no_wrap=True, justify="left" if heading == "trial" else "right")

@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from faeval.core.errors import InputError
@@ -30,15 +29,14 @@ def flat(reading: Reading) -> dict[str, Any]:
     `null_std`, quantiles as `cosine_q05`, precisions as `bfloat16_cosine`. What was not taken
     is left out; a frame fills it in as missing where another row has it."""
     row: dict[str, Any] = {}
-    for field in fields(reading):
-        value = getattr(reading, field.name)
-        if is_dataclass(value):
-            row |= {f"{field.name}_{f.name}": getattr(value, f.name) for f in fields(value)}
-        elif field.name == "precisions":
+    for name, value in vars(reading).items():
+        if name in ("null", "direction", "probes"):
+            row |= {f"{name}_{key}": v for key, v in vars(value).items()} if value else {}
+        elif name == "precisions":
             for p in value:
-                row |= {f"{p.dtype}_{f.name}": getattr(p, f.name) for f in fields(p)[1:]}
-        elif field.name == "cosine_quantiles":
+                row |= {f"{p.dtype}_{key}": v for key, v in vars(p).items() if key != "dtype"}
+        elif name == "cosine_quantiles":
             row |= {f"cosine_{q}": v for q, v in zip(QUANTILES, value or [None] * 5, strict=True)}
-        elif field.name not in ("null", "direction", "probes"):
-            row[field.name] = value
+        else:
+            row[name] = value
     return row

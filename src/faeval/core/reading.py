@@ -102,6 +102,26 @@ class ProbeReading:
 
 
 @dataclass(frozen=True)
+class Diagnostic:
+    """What a rule says of its own working in a trained network; see `Rule.diagnostics`.
+
+    name   of a number, or what is different from the one before it: `largest`
+    value  None where it is not finite
+    limit  what the value must not exceed for the rule to do what it claims; None where it claims
+           nothing of the kind
+    """
+
+    name: str
+    value: float | None
+    limit: float | None = None
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether the value is beyond its limit, or no number where there is one."""
+        return self.limit is not None and (self.value is None or self.value > self.limit)
+
+
+@dataclass(frozen=True)
 class Reading:
     """The numbers of one state h_l over the reading batch.
 

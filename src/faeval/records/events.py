@@ -1,7 +1,8 @@
 """What happened to a study, for machines: one JSON line per event, appended to events.jsonl.
 
 time    seconds since 1970
-event   `begun` (with trials, untrained, workers), `started`, `finished`, `failed` (with cause),
+event   `command` that trains something (with line: what was typed; version: that of faeval),
+        `begun` (with trials, untrained, workers), `started`, `finished`, `failed` (with cause),
         `lost` (with cause: the worker died, the trial will run again), `interrupted`, `ended` (with
         finished, failed)
 trial   its id, where the event is that of a trial

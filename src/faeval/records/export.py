@@ -3,6 +3,7 @@
 trial … trainable_blocks   the trial: its id, data, model and rule (name, and all options as JSON)
 recipe_*                   the fields of `core.trial.Recipe`
 status … seconds           the record: see `records.schema.TrialRecord`
+diagnostics                what the rule says of its own working, as JSON
 version_*                  of the packages it was trained with
 state and what follows     the fields of `core.reading.Reading`, nested ones as `null_std`,
                            `direction_coherence`, `probes_rho`, `cosine_q05`, `bfloat16_cosine`;
@@ -14,6 +15,7 @@ A trial that diverged has one row, without a state.
 import json
 import uuid
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,10 @@ def rows(record: TrialRecord) -> Iterator[dict[str, Any]]:
         "divergence_layer": record.divergence and record.divergence.layer,
         "data_fingerprint": record.data_fingerprint,
         "device": record.device,
+        "processor": record.processor,
+        "threads": record.threads,
+        # As many as the rule has, and some rules none: names and values in one cell.
+        "diagnostics": json.dumps({d.name: d.value for d in record.diagnostics}),
         "seconds": record.seconds,
         **{f"version_{name}": version for name, version in record.versions.items()},
     }
@@ -66,16 +72,13 @@ def export(records: Iterable[TrialRecord], to: Path) -> int:
         raise InputError(
             f"a file name that ends in {' or '.join(SUFFIXES)}", str(to), "write --to trials.csv"
         )
-    table: dict[str, list[Any]] = {}
-    count = 0
-    for record in records:
-        for row in rows(record):
-            for name in row:
-                table.setdefault(name, [None] * count)
-            for name, column in table.items():
-                column.append(row.get(name))
-            count += 1
-    arrow = pa.table(table)
+    # Rows of the same columns follow each other: these become one table, column by column.
+    alike = groupby((row for record in records for row in rows(record)), key=tuple)
+    tables = [
+        pa.table(dict(zip(names, map(list, zip(*(row.values() for row in some))), strict=True)))
+        for names, some in alike
+    ]
+    arrow = pa.concat_tables(tables, promote_options="permissive")
     temporary = to.with_name(f".{to.name}.{uuid.uuid4().hex}")
     try:
         if to.suffix == ".csv":
@@ -89,7 +92,7 @@ def export(records: Iterable[TrialRecord], to: Path) -> int:
         ) from None
     finally:
         temporary.unlink(missing_ok=True)
-    return count
+    return arrow.num_rows
 
 
 def _named(kind: str, spec: Spec) -> dict[str, str]:

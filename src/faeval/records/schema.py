@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from faeval.core.errors import InputError
-from faeval.core.reading import Reading
+from faeval.core.reading import Diagnostic, Reading
 from faeval.core.spec import from_validation
 from faeval.core.trial import Trial
 from faeval.records.store import read_json, write_json
@@ -40,6 +40,10 @@ class Epoch(BaseModel):
 class TrialRecord(BaseModel):
     """What a trial left: status, test accuracy, one reading per state, provenance.
 
+    `diagnostics` holds what the rule says of its own working there; `device` is the accelerator or
+    `cpu`, `processor` that of the machine, with `threads` of torch. Records from before these were
+    kept have none.
+
     For real targets accuracy is R² = 1 − Σ‖ŷ − y‖² / Σ‖y − ȳ‖²: at most 1, possibly negative.
     """
 
@@ -51,9 +55,12 @@ class TrialRecord(BaseModel):
     divergence: Divergence | None = None
     accuracy: float | None
     layers: list[Reading]
+    diagnostics: list[Diagnostic] = []
     history: list[Epoch]
     data_fingerprint: str
     device: str
+    processor: str | None = None
+    threads: int | None = None
     versions: dict[str, str]
     seconds: float
 

@@ -1,6 +1,6 @@
 """Figures that compare methods: accuracy with and without depth, and whatever a study varied."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from faeval.core.trial import shortest
 from faeval.records.schema import TrialRecord
@@ -21,6 +21,8 @@ from faeval.report.material import Material, Member
 from faeval.report.view import method_rows, state_rows
 from faeval.report.wording import accuracy, extent, extent_points, magnitude, points, signed
 from faeval.stats.intervals import Interval, student_t
+
+FROZEN_TOO = ", frozen blocks"
 
 
 def accuracy_figure(material: Material) -> Figure | None:
@@ -153,25 +155,34 @@ def rate_figure(material: Material) -> Figure | None:
     """Accuracy over the learning rate: of held-out data where rates were tuned on them, else of
     the methods that differ in nothing else."""
     level = material.thresholds.level
-    by_curve: dict[tuple[str, float], list[TrialRecord]] = {}
-    what = "validation accuracy" if material.tuning else "test accuracy"
-    for record in material.tuning or [r for m in material.members for r in m.records]:
-        rule = record.trial.rule
-        same = (m.plain for m in material.members if m.records[0].trial.rule == rule)
-        plain = next(same, rule["name"])
-        frozen = "" if record.trial.trainable_blocks else ", frozen blocks"
-        penalty = f" λ={shortest(record.trial.penalty)}" if record.trial.penalty else ""
-        key = f"{plain}{penalty}{frozen}", record.trial.recipe.learning_rate
-        by_curve.setdefault(key, []).append(record)
+    by_curve: dict[tuple[str, float], list[float | None]] = {}
+    what = "validation accuracy" if material.curves else "test accuracy"
+    for curve in material.curves:
+        for suffix, sides in (("", curve.accuracies), (FROZEN_TOO, curve.controls)):
+            for rate, by_seed in zip(curve.rates, sides, strict=True):
+                by_curve[curve.name + suffix, rate] = list(by_seed.values())
+    for record in () if material.curves else [r for m in material.members for r in m.records]:
+        trial = record.trial
+        same = (m.plain for m in material.members if m.records[0].trial.rule == trial.rule)
+        penalty = f" λ={shortest(trial.penalty)}" if trial.penalty else ""
+        key = f"{next(same, trial.rule['name'])}{penalty}", trial.recipe.learning_rate
+        by_curve.setdefault(key, []).append(record.accuracy)
     curves = [name for name, _ in by_curve]
     points_ = [
-        (name, shortest(rate), _interval(map(_accuracy, records), level))
-        for (name, rate), records in sorted(by_curve.items(), key=lambda item: item[0][1])
+        (name, shortest(rate), _interval(values, level))
+        for (name, rate), values in sorted(by_curve.items(), key=lambda item: item[0][1])
         if curves.count(name) > 1
     ]
+    chosen = {
+        (name, shortest(rate))
+        for curve in material.curves
+        for name, rate in ((curve.name, curve.best), (f"{curve.name}{FROZEN_TOO}",
+                                                      curve.best_control))
+        if rate is not None
+    }  # fmt: skip
     return _curve(
         "rates", "Accuracy over the learning rate", "learning rate", what, "ink",
-        lambda i: f"{i.estimate:.3f}", points_,
+        lambda i: f"{i.estimate:.3f}", points_, chosen=chosen,
     )  # fmt: skip
 
 
@@ -186,12 +197,14 @@ def _curve(
     *,
     series_title: str = "method",
     log: bool = False,
+    chosen: Collection[tuple[str, str]] = (),
 ) -> Figure | None:
-    """(series, x, y) as lines of one colour, told apart by shape and dash; None without lines."""
+    """(series, x, y) as lines of one colour, told apart by shape and dash; None without lines.
+    A ring marks the `chosen` (series, x)."""
     values: list[Row] = [
         {"series": series, "x": x, "value": rounded(y.estimate), "low": rounded(y.low),
          "high": rounded(y.high), "shown": write(y), "n": str(y.n),
-         "interval": _bounds(y, write)}
+         "interval": _bounds(y, write), "chosen": "chosen" if (series, x) in chosen else ""}
         for series, x, y in points
         if y is not None
     ]  # fmt: skip
@@ -219,18 +232,33 @@ def _curve(
          "encoding": {"x": x, "y": y, "color": looks["color"], "shape": looks["shape"],
                       "tooltip": hover}},
     ]  # fmt: skip
+    if chosen:
+        layers.append(
+            {"transform": [{"filter": "datum.chosen !== ''"}],
+             "mark": {"type": "point", "shape": "circle", "size": 260, "filled": False,
+                      "strokeWidth": 2, "color": "$reference"},
+             "encoding": {"x": x, "y": y, "tooltip": hover}}
+        )  # fmt: skip
     told = "; ".join(
-        f"{name}: " + ", ".join(f"{v['x']} {v['shown']}" for v in values if v["series"] == name)
+        f"{name}: "
+        + ", ".join(
+            f"{v['x']} {v['shown']}" + (" (chosen)" if v["chosen"] else "")
+            for v in values
+            if v["series"] == name
+        )
         for name in names
     )
+    columns = (series_title, x_title, "mean", "over seeds", "seeds")
     return Figure(
-        id, title, "Lines: means over seeds; uprights: their intervals.",
+        id, title, "Lines: means over seeds; uprights: their intervals"
+        + ("; rings: the value that was chosen." if chosen else "."),
         {"height": 230, "data": {"values": values}, "transform": visible("series"),
          "layer": layers},
         lines, "series",
         f"{title}. {told}.",
-        (series_title, x_title, "mean", "over seeds", "seeds"),
-        tuple((v["series"], v["x"], v["shown"], v["interval"], v["n"]) for v in values),
+        columns + (("chosen",) if chosen else ()),
+        tuple((v["series"], v["x"], v["shown"], v["interval"], v["n"],
+               *((v["chosen"],) if chosen else ())) for v in values),
     )  # fmt: skip
 
 

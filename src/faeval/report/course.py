@@ -1,6 +1,6 @@
 """Figures of one method over its training: states, credit, and where flags first fire."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 from faeval.core.reading import Reading
@@ -21,8 +21,7 @@ from faeval.report.wording import magnitude, signed
 from faeval.verdict.method import Thresholds
 from faeval.verdict.onset import Course, onsets
 
-X_EPOCH: Spec = {"field": "epoch", "type": "quantitative", "title": "epoch",
-                 "axis": {"tickMinStep": 1, "format": "d"}, "scale": {"zero": False}}  # fmt: skip
+TICKS = 8  # at most, on the axis of epochs
 
 
 def time_figure(member: Member, thresholds: Thresholds) -> Figure | None:
@@ -141,6 +140,7 @@ def _figure(
 ) -> Figure:
     colour, quantity, y = looks_of
     names = sorted({v["state"] for v in values}, key=lambda name: int(name[1:]))
+    x_epoch = _epochs({v["epoch"] for v in values})
     series = alike(names, colour, fade=True)
     looks = scales(series, "state")
     mark: Spec = {"type": "line", "strokeWidth": 1.8}
@@ -150,7 +150,7 @@ def _figure(
                     **({"null": "fresh feedback"} if points else {}))  # fmt: skip
     layers: list[Spec] = [
         {"data": {"values": values}, "transform": visible("state"), "mark": mark,
-         "encoding": {"x": X_EPOCH, "y": {"field": "value", **y}, "detail": {"field": "seed"},
+         "encoding": {"x": x_epoch, "y": {"field": "value", **y}, "detail": {"field": "seed"},
                       "color": looks["color"], "strokeDash": looks["strokeDash"],
                       "opacity": looks["opacity"], "tooltip": hover}},
     ]  # fmt: skip
@@ -158,11 +158,20 @@ def _figure(
         layers.append(
             {"data": {"values": flags},
              "mark": {"type": "rule", "color": "$ink", "strokeDash": [3, 3], "strokeWidth": 1.5},
-             "encoding": {"x": X_EPOCH,
+             "encoding": {"x": x_epoch,
                           "tooltip": tooltip(flag="first flag", epoch="epoch", seed="seed")}}
         )  # fmt: skip
     spec = {"height": 230, "layer": layers}
     return Figure(id, title, caption, spec, series, "state", alt, headings, tuple(cells))
+
+
+def _epochs(read: Collection[int]) -> Spec:
+    """An axis with ticks at whole epochs alone."""
+    first, last = min(read), max(read)
+    every = max(1, -(-(last - first) // TICKS))
+    return {"field": "epoch", "type": "quantitative", "title": "epoch",
+            "axis": {"values": list(range(first, last + 1, every)), "format": "d"},
+            "scale": {"domain": [first, last], "nice": False}}  # fmt: skip
 
 
 def _null(reading: Reading) -> str:

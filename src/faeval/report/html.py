@@ -12,10 +12,11 @@ from faeval.report.comparisons import accuracy_figure, ladder_figure, penalty_fi
 from faeval.report.course import credit_figure, time_figure
 from faeval.report.figure import DARK, LIGHT, Figure, coloured, config
 from faeval.report.layers import cosine_domain, cosine_figure, image_figure, norm_figure
-from faeval.report.material import Material, Member
+from faeval.report.material import Material, Member, slug
+from faeval.report.paper import tables
 from faeval.report.provenance import counts, provenance
 from faeval.report.reasons import common_practice, gist, lesson, what_would_change
-from faeval.report.tables import TEXT, Table, finding_table, method_table, state_table
+from faeval.report.tables import TEXT, Table, finding_table
 from faeval.report.view import changes, legend, method_rows, passed, state_rows, told
 from faeval.report.wording import accuracy, points, seeds
 from faeval.verdict.finding import Finding
@@ -34,25 +35,33 @@ _SHAPES = {  # of a legend's entries, in a box of 30 × 12
 }  # fmt: skip
 
 
+_CONTROLS = (
+    "Controls: one fresh draw of feedback should read within twice the null; update: cosine of "
+    "what the rule gives to the parameters of the stage before with what backpropagation would, "
+    "and its distance from its own closed form, which should be rounding alone."
+)
+
+
 @dataclass(frozen=True)
 class Block:
-    """Figures and a table on one method, or on all where it has no name."""
+    """Figures and tables on one method, or on all where it has no name."""
 
     name: str
     figures: Sequence[Figure]
     lines: Sequence[str] = ()
-    table: Table | None = None
+    tables: Sequence[Table] = ()
 
 
 @dataclass(frozen=True)
 class Part:
-    """A section of figures, and in words what it could not draw."""
+    """A section of figures: what they come to, in words, and what could not be drawn."""
 
     id: str
     name: str
     about: str
     blocks: Sequence[Block]
     absent: Sequence[str] = ()
+    findings: Sequence[Finding] = ()
 
 
 def report(material: Material) -> str:
@@ -83,7 +92,9 @@ def report(material: Material) -> str:
                   ("provenance", "Provenance")],
         accounts=[_account(material, member, i) for i, member in enumerate(material.members)],
         changes=changes(material.judgement.contrasts),
-        methods=method_table(rows, level),
+        conclusions=[(f, next(p.id for p in parts if f in p.findings))
+                     for f in material.conclusions],
+        methods=tables(material)["methods"],
         text_columns=TEXT,
         accuracy=overview,
         parts=parts,
@@ -116,7 +127,7 @@ def method_figures(material: Material) -> dict[str, list[Figure]]:
 
 
 def _parts(material: Material) -> list[Part]:
-    members, level = material.members, material.thresholds.level
+    members = material.members
     by_kind = {
         kind: {f.id.removeprefix(f"{kind}-"): f for f in some}
         for kind, some in method_figures(material).items()
@@ -127,12 +138,16 @@ def _parts(material: Material) -> list[Part]:
 
     sweeps = penalty_figures(material)
     ladder, rates = ladder_figure(material), rate_figure(material)
+    shown = tables(material)
+
+    def tables_of(*labels: str) -> list[Table]:
+        return [shown[label] for label in labels if label in shown]
+
     return [
         Part(
-            "layers", "Layer by layer", legend(_samples(material)),
+            "layers", "Layer by layer", f"{legend(_samples(material))} {_CONTROLS}",
             [Block(m.name, figures(m, "cosine", "norms"), _unread(m),
-                   state_table(f"{m.name}, {seeds(m.method)}", state_rows(m.method, level), level)
-                   if m.method.completed else None)
+                   tables_of(f"states-{m.slug}", f"controls-{m.slug}"))
              for m in members],
         ),
         Part(
@@ -143,18 +158,23 @@ def _parts(material: Material) -> list[Part]:
         ),
         Part(
             "time", "Over training", "What the last epoch does not show.",
-            [Block("", _some(f for m in members for f in figures(m, "time", "course")))],
+            [Block(m.name, figures(m, "time", "course"), (), tables_of(f"onsets-{m.slug}"))
+             for m in members if figures(m, "time", "course") or m.name in material.onsets],
             [*_lacking("norms of at least two epochs", members, by_kind["time"]),
              *_lacking("readings in training", members, by_kind["course"])],
+            [f for f in material.conclusions if f.check == "early epochs"],
         ),
         Part(
             "varied", "What the study varied", "Penalty, learning rate and trainable blocks.",
-            [Block("", _some([*sweeps, rates, ladder]))],
+            [Block("", _some([rates]), (), tables_of(*(f"rates-{slug(c.name)}"
+                                                      for c in material.curves))),
+             Block("", _some([*sweeps, ladder]))],
             [line for line, there in (
                 ("The penalty was not varied within any rule.", sweeps),
                 ("The learning rate was not varied within any rule.", rates),
                 ("No trial trains some of the blocks: there is no depth ladder.", ladder),
             ) if not there],
+            [f for f in material.conclusions if f.check != "early epochs"],
         ),
     ]  # fmt: skip
 
@@ -169,7 +189,8 @@ def _account(material: Material, member: Member, place: int) -> dict[str, Any]:
     practice = common_practice(row, rows, states, member.method.credit_is_gradient)
     return {
         "name": member.name, "slug": member.slug, "verdict": row.verdict,
-        "gist": gist(member.verdict, findings), "accuracy": accuracy(row.accuracy),
+        "because": ", ".join(row.reasons), "gist": gist(member.verdict, findings),
+        "accuracy": accuracy(row.accuracy),
         "control": row.control and accuracy(row.control),
         "gain": points(row.gain.estimate if row.gain else None), "seeds": seeds(member.method),
         "told": told(findings), "passed": passed(findings),

@@ -44,7 +44,7 @@ def cosine_domain(members: Sequence[Member], level: float) -> list[float]:
             null = 2 * row.null if row.null is not None else None
             mean = row.cosine
             ends = (mean.low, mean.high, mean.estimate) if mean else ()
-            shown = (*ends, row.clamped, null, null and -null)
+            shown = (*ends, row.clamped, row.fresh, null, null and -null)
             values += [v for v in shown if v is not None]
         means = [r.cosine_mean for _, r in layers_of(member.method)]
         values += [v for v in means if v is not None]
@@ -56,12 +56,16 @@ def cosine_figure(member: Member, thresholds: Thresholds, domain: list[float]) -
     rows = state_rows(member.method, thresholds.level)[:-1]
     if not rows or member.method.credit_is_gradient:
         return None
-    values, band, seeds = [], [], []
+    values, band, seeds, draws = [], [], [], []
     for row in rows:
+        if row.fresh is not None:
+            draws.append({"state": row.state, "value": rounded(row.fresh),
+                          "fresh": signed(row.fresh), "null": spread(row.null, 3)})  # fmt: skip
         shown = {
             "state": row.state, "true": signed(row.cosine.estimate if row.cosine else None),
             "interval": extent(row.cosine) or "one seed, no interval",
             "null": spread(row.null, 3) or "not taken", "clamped": signed(row.clamped),
+            "fresh": "not taken" if row.fresh is None else signed(row.fresh),
         }  # fmt: skip
         if row.cosine:
             low, high = rounded(row.cosine.low), rounded(row.cosine.high)
@@ -88,7 +92,8 @@ def cosine_figure(member: Member, thresholds: Thresholds, domain: list[float]) -
     y = {"field": "value", "type": "quantitative", "title": "cosine with the true gradient",
          "scale": {"domain": domain, "nice": False}}  # fmt: skip
     hover = tooltip(state="state", quantity="what", true="cosine", interval="over seeds",
-                    null="fresh feedback (one seed)", clamped="clamped")  # fmt: skip
+                    null="fresh feedback (one seed)", fresh="one fresh draw",
+                    clamped="clamped")  # fmt: skip
     series, shown_ = (TRUE, CLAMPED), visible("quantity")
     looks = scales(series, "quantity")
     layers: list[Spec] = [
@@ -98,6 +103,12 @@ def cosine_figure(member: Member, thresholds: Thresholds, domain: list[float]) -
                       "tooltip": tooltip(state="state", null="fresh feedback (one seed)")}},
         {"data": {"values": [{}]}, "mark": {"type": "rule", "color": "$muted"},
          "encoding": {"y": {"datum": 0, "type": "quantitative"}}},
+        {"data": {"values": draws},
+         "mark": {"type": "point", "shape": "diamond", "size": 50, "filled": False,
+                  "color": "$muted"},
+         "encoding": {"x": X_STATE, "y": y,
+                      "tooltip": tooltip(state="state", fresh="one fresh draw",
+                                         null="fresh feedback")}},
         {"data": {"values": seeds}, "transform": shown_,
          "mark": {"type": "point", "size": 14, "color": "$credit", "opacity": 0.55},
          "encoding": {"x": X_STATE, "y": y,
@@ -118,12 +129,13 @@ def cosine_figure(member: Member, thresholds: Thresholds, domain: list[float]) -
         f"cosine-{member.slug}",
         f"{member.name}: credit against the true gradient",
         ("Grey band: where 95 % of fresh feedback would put one seed (±2 standard deviations of "
-         "the null). " if band else "No null was taken. ")
+         "the null)" if band else "No null was taken")
+        + ("; hollow diamonds: where one fresh draw does. " if draws else ". ")
         + "Small points: seeds. Crosses: F.cosine_similarity on the mean-loss gradient.",
         {"height": 230, "layer": layers},
         series, "quantity",
         f"Cosine of the credit of {member.name} with the true gradient: {profile}.",
-        ("state", "cosine", "over seeds", "null", "clamped"),
+        ("state", "cosine", "over seeds", "null", "one fresh draw", "clamped"),
         tuple(_cosine_cells(row) for row in rows),
     )  # fmt: skip
 
@@ -260,5 +272,6 @@ def _cosine_cells(row: StateRow) -> tuple[str, ...]:
         signed(row.cosine.estimate if row.cosine else None),
         extent(row.cosine),
         spread(row.null, 3),
+        signed(row.fresh),
         signed(row.clamped),
     )

@@ -1,14 +1,16 @@
 """What a report is made of: a judgement, and the records and facts that it speaks of."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from faeval.records.schema import TrialRecord
 from faeval.report.notebook import study_html
+from faeval.verdict.finding import Finding
 from faeval.verdict.judge import Judgement, Verdict
 from faeval.verdict.method import Method, Thresholds
-from faeval.verdict.onset import Course
+from faeval.verdict.onset import Course, Onset
+from faeval.verdict.rates import RateCurve
 
 if TYPE_CHECKING:
     from pandas import DataFrame  # pyright: ignore[reportMissingImports]
@@ -22,6 +24,12 @@ class RuleFacts:
     granularity: str
     feedback: str
     transports: str
+
+
+def slug(name: str) -> str:
+    """`dfa λ=0.01` as part of a file name or an anchor: `dfa-0.01`."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in ".-") else "-" for c in name)
+    return "-".join(part for part in plain.split("-") if part)
 
 
 @dataclass(frozen=True)
@@ -48,11 +56,10 @@ class Member:
     @property
     def slug(self) -> str:
         """The name as part of a file name or an anchor."""
-        plain = "".join(c if c.isascii() and (c.isalnum() or c in ".-") else "-" for c in self.name)
-        return "-".join(part for part in plain.split("-") if part)
+        return slug(self.name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Material:
     """A judged study.
 
@@ -63,6 +70,10 @@ class Material:
     rules     facts by the registered name of a rule
     missing   ids of planned trials that left no record
     recipe    a study file that trains these trials again; None where one file cannot
+    conclusions  what the study as a whole says: on depth, penalty, learning rate, feedback
+    curves    accuracy over the learning rate behind each tuned method
+    onsets    by method, where each check first flags in training, seed by seed
+    commands  that trained it, each with its time; empty where they were not kept
     """
 
     title: str
@@ -74,21 +85,29 @@ class Material:
     rules: Mapping[str, RuleFacts]
     missing: tuple[str, ...]
     recipe: str | None
+    conclusions: tuple[Finding, ...] = ()
+    curves: tuple[RateCurve, ...] = ()
+    onsets: Mapping[str, Sequence[Onset]] = field(default_factory=dict)
+    commands: tuple[str, ...] = ()
 
     @property
     def records(self) -> list[TrialRecord]:
-        """Every record once, methods before what has fewer trainable blocks."""
+        """Every record but those that chose learning rates, once: methods before what has fewer
+        trainable blocks."""
         all_ = [r for m in self.members for r in m.records]
         all_ += [r for m in self.members for r in m.controls]
         all_ += [r for m in self.members for some in m.partial.values() for r in some]
-        all_ += [r for m in self.members for r in m.controls]
-        all_ += [r for m in self.members for r in m.controls]
         return list({record.trial.id: record for record in all_}.values())
 
     def to_frame(self) -> "DataFrame":
         """Every reading as a pandas frame; see `Judgement.to_frame`."""
         return self.judgement.to_frame()
 
+    def __repr__(self) -> str:
+        """The verdicts in a line; a study has thousands of numbers."""
+        verdicts = ", ".join(f"{m.name} {m.verdict.verdict}" for m in self.members)
+        return f"<{self.title}: {verdicts}>"
+
     def _repr_html_(self) -> str:
         """The study in a notebook, as `faeval audit` prints it."""
-        return study_html(self.title, self.judgement, self.thresholds.level)
+        return study_html(self.title, self.judgement, self.thresholds.level, self.conclusions)

@@ -1,6 +1,7 @@
 """What the terminal prints, as HTML for a notebook: the same words, numbers and order."""
 
 import io
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -10,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from faeval.core.html import LEFT, table
+from faeval.report.conclusion import show_conclusions
 from faeval.report.terminal import PLAIN_WIDTH, show_study
+from faeval.verdict.finding import Finding
 from faeval.verdict.judge import Judgement
 
 
@@ -59,10 +62,13 @@ class Page(Console):
         return "".join(pieces)
 
 
-def study_html(heading: str, judgement: Judgement, level: float) -> str:
+def study_html(
+    heading: str, judgement: Judgement, level: float, conclusions: Sequence[Finding] = ()
+) -> str:
     """A judged study as `faeval audit` prints it."""
     page = Page()
     show_study(page, heading, judgement, level)
+    show_conclusions(page, conclusions)
     return page.html
 
 

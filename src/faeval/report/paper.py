@@ -4,12 +4,15 @@ from collections.abc import Iterable
 
 from faeval.core.reading import Reading
 from faeval.report import bibliography
-from faeval.report.material import Material, Member
+from faeval.report.material import Material, Member, slug
 from faeval.report.provenance import options, provenance, recipe
 from faeval.report.tables import (
     Table,
+    control_table,
     finding_table,
     method_table,
+    onset_table,
+    rate_table,
     state_table,
     to_csv,
 )
@@ -18,11 +21,12 @@ from faeval.report.wording import seeds, signed
 from faeval.verdict.method import layers_of
 
 _STATE_FIELDS = ("spread", "null", "clamped", "reference_norm", "credit_norm", "state_norm",
-                 "reference_error")  # fmt: skip
+                 "reference_error", "fresh", "update_cosine", "update_error")  # fmt: skip
 
 
 def tables(material: Material) -> dict[str, Table]:
-    """The tables of a study by label: the methods, then the states of each."""
+    """The tables of a study by label: the methods, the states of each and their controls, and what
+    a tuned study and the readings in training add."""
     level = material.thresholds.level
     found = {"methods": method_table(method_rows(material.judgement, level), level)}
     for member in material.members:
@@ -30,16 +34,24 @@ def tables(material: Material) -> dict[str, Table]:
         if rows:
             title = f"{member.name}, {seeds(member.method)}"
             found[f"states-{member.slug}"] = state_table(title, rows, level)
+            if controls := control_table(title, rows):
+                found[f"controls-{member.slug}"] = controls
+    for curve in material.curves:
+        found[f"rates-{slug(curve.name)}"] = rate_table(curve, level)
+    for member in material.members:
+        if onsets := material.onsets.get(member.name):
+            found[f"onsets-{member.slug}"] = onset_table(member.name, onsets)
     return found
 
 
 def tables_markdown(material: Material) -> str:
-    """All tables, and what the penalties changed, as Markdown."""
+    """All tables, what the penalties changed, and what the study as a whole says, as Markdown."""
     parts = [table.markdown() for table in tables(material).values()]
     parts += [
         "\n".join([f"**{change.headline}**", "", *(f"- {line}" for line in change.lines)])
         for change in changes(material.judgement.contrasts)
     ]
+    parts += [f"{f.sentence}" for f in material.conclusions]
     return f"# {material.title}\n\n" + "\n\n".join(parts) + "\n"
 
 
@@ -107,7 +119,7 @@ def _setting(material: Material) -> str:
         ("architecture", known["model"]),
         ("terminal LayerNorm", ", ".join(norms)),
         *((term, known[term]) for term in ("data", "labels", "seeds", "aggregation", "device",
-                                           "versions", "thresholds")),
+                                           "processor", "versions", "thresholds", "commands")),
     ]  # fmt: skip
     return "## Setting\n\n" + "\n".join(f"- {term}: {text}" for term, text in lines)
 

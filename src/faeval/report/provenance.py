@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 
 from faeval.core.trial import Trial, shortest
+from faeval.records.schema import TrialRecord
 from faeval.report.material import Material
+
+NOT_RECORDED = "not recorded"
 
 
 def counts(material: Material) -> str:
@@ -17,6 +20,8 @@ def counts(material: Material) -> str:
         f"{methods} method{'s' * (methods != 1)}, {trials} trials with their controls, "
         f"{_noun(all_seeds, 'seed')}, {time} of training"
     )
+    if material.tuning:
+        text += f", after {len(material.tuning)} trials that chose learning rates"
     return text + (f"; {len(material.missing)} planned trials left no record" if material.missing
                    else "") + "."  # fmt: skip
 
@@ -39,12 +44,21 @@ def provenance(material: Material) -> list[tuple[str, str]]:
         ("seeds", ", ".join(dict.fromkeys(str(t.seed) for t in trials))),
         ("aggregation", "means over seeds; intervals are Student-t over seeds at "
                         f"{100 * material.thresholds.level:g} %, none for a single seed"),
-        ("device", _one_or_all(r.device for r in records) + " (the record names no processor)"),
-        ("versions", ", ".join(versions) or "not recorded"),
+        ("device", _one_or_all(r.device for r in records)),
+        ("processor", _one_or_all(_processor(r) for r in records)),
+        ("versions", ", ".join(versions) or NOT_RECORDED),
         ("thresholds", ", ".join(f"{k} {v:g}" for k, v in material.thresholds)),
-        ("commands", "the judgement again: faeval report STUDY; one trial, read again: "
-                     "faeval measure STUDY/trials/NAME"),
+        ("commands", "; ".join(material.commands) or NOT_RECORDED),
+        ("again", "the judgement: faeval report STUDY; one trial, read again: "
+                  "faeval measure STUDY/trials/NAME"),
     ]  # fmt: skip
+
+
+def _processor(record: TrialRecord) -> str:
+    if record.processor is None:
+        return NOT_RECORDED
+    threads = f"{record.threads} thread{'s' * (record.threads != 1)}"
+    return f"{record.processor}, {threads} per trial"
 
 
 def options(spec: dict[str, object]) -> str:

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from faeval.core.trial import shortest
 from faeval.report.view import MethodRow, StateRow
 from faeval.report.wording import (
+    NONE,
     accuracy,
     extent,
     extent_points,
@@ -19,8 +21,11 @@ from faeval.report.wording import (
     value,
 )
 from faeval.verdict.finding import Finding, percent
+from faeval.verdict.onset import Onset
+from faeval.verdict.rates import RateCurve
 
-TEXT = ("state", "method", "verdict", "because of", "check", "status", "evidence", "consequence")
+TEXT = ("state", "method", "verdict", "because of", "check", "status", "evidence", "consequence",
+        "learning rate", "chosen for")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,72 @@ def state_table(title: str, rows: Sequence[StateRow], level: float) -> Table:
             for row in rows
         ),
     )  # fmt: skip
+
+
+def control_table(title: str, rows: Sequence[StateRow]) -> Table | None:
+    """A line per state with what the readings are held against; None where nothing was taken."""
+    states = [row for row in rows if row.state != "mean"]
+    if all(row.fresh is None and row.update_error is None for row in states):
+        return None
+    return Table(
+        f"{title}: controls",
+        ("state", "cosine", "one fresh draw", "null", "update cosine", "update error"),
+        tuple(
+            (
+                row.state,
+                signed(row.cosine.estimate if row.cosine else None),
+                signed(row.fresh),
+                spread(row.null, 3),
+                signed(row.update_cosine),
+                magnitude(row.update_error),
+            )
+            for row in states
+        ),
+    )
+
+
+def onset_table(name: str, onsets: Sequence[Onset]) -> Table:
+    """A line per check: the epoch at which it first flags, in each seed."""
+    seeds = list(dict.fromkeys(o.seed for o in onsets))
+    at = {(o.check, o.seed): o for o in onsets}
+    last = ", ".join(dict.fromkeys(str(o.last) for o in onsets))
+    return Table(
+        f"{name}: epoch of the first flag, read until epoch {last}",
+        ("check", *(f"seed {seed}" for seed in seeds)),
+        tuple(
+            (check, *(_epoch(at.get((check, seed))) for seed in seeds))
+            for check in dict.fromkeys(o.check for o in onsets)
+        ),
+    )
+
+
+def _epoch(onset: Onset | None) -> str:
+    return NONE if onset is None else "never" if onset.epoch is None else str(onset.epoch)
+
+
+def rate_table(curve: RateCurve, level: float) -> Table:
+    """A line per learning rate: accuracy on validation data with trained and with frozen blocks,
+    means over the seeds that completed, and which rate was chosen for each."""
+    gains = dict(curve.gains(level))
+    rows = []
+    for rate, own, control in zip(curve.rates, curve.accuracies, curve.controls, strict=True):
+        best = {"trained": rate == curve.best, "frozen": rate == curve.best_control}
+        gain = gains.get(rate)
+        rows.append(
+            (
+                shortest(rate),
+                *(NONE if not by_seed else f"{sum(by_seed.values()) / len(by_seed):.3f}"
+                  for by_seed in (own, control)),
+                points(gain.estimate if gain else None),
+                extent_points(gain),
+                " and ".join(name for name, is_best in best.items() if is_best),
+            )
+        )  # fmt: skip
+    return Table(
+        f"{curve.name}: learning rates, on validation data",
+        ("learning rate", "accuracy", "frozen blocks", "gain", GAIN_INTERVAL, "chosen for"),
+        tuple(rows),
+    )
 
 
 def finding_table(title: str, findings: Iterable[Finding]) -> Table:

@@ -10,6 +10,7 @@ from faeval.core.trial import shortest
 from faeval.records.schema import TrialRecord
 from faeval.report.wording import extent, limit, value
 from faeval.stats.intervals import Interval, student_t
+from faeval.verdict.checks.account import OWN_ACCOUNT, SILENT
 from faeval.verdict.contrast import Contrast
 from faeval.verdict.finding import Finding, percent, places
 from faeval.verdict.judge import Judgement
@@ -21,7 +22,9 @@ class StateRow:
     """One state of a method: means over seeds; None where some seed has no number.
 
     `cosine` is the interval over seeds; `spread` the standard deviation over images and
-    `null` that over fresh feedback, of one seed each.
+    `null` that over fresh feedback, of one seed each; `fresh` the cosine of one fresh draw of
+    feedback beside that null. `update_cosine` compares the update of the stage that ends here with
+    the true one, `update_error` with its own closed form (the largest over seeds).
     """
 
     state: str
@@ -34,6 +37,9 @@ class StateRow:
     state_norm: float | None
     reference_error: float | None
     undefined: int
+    fresh: float | None = None
+    update_cosine: float | None = None
+    update_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,9 +98,15 @@ def method_rows(judgement: Judgement, level: float) -> list[MethodRow]:
 
 
 def told(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings that deserve a sentence: what did not pass, notes last."""
+    """The findings that deserve a sentence: what did not pass, notes last; and what the rule says
+    of its own working, whatever it is."""
     silent = ("note", "unmeasured")  # what was not tried and decides nothing
-    left = [f for f in findings if f.status != "pass" and (f.severity, f.status) != silent]
+    left = [
+        f
+        for f in findings
+        if (f.status != "pass" or (f.check == OWN_ACCOUNT and f.evidence != SILENT))
+        and (f.severity, f.status) != silent
+    ]
     return sorted(left, key=lambda f: f.severity == "note")
 
 
@@ -154,6 +166,7 @@ def as_json(records: Iterable[TrialRecord], judgement: Judgement) -> dict[str, A
                 "accuracy": record.accuracy,
                 "divergence": record.divergence and record.divergence.model_dump(),
                 "layers": [asdict(reading) for reading in record.layers],
+                "diagnostics": [asdict(diagnostic) for diagnostic in record.diagnostics],
             }
             for record in records
         ],
@@ -200,6 +213,9 @@ def _state_row(name: str, at: Sequence[Reading], level: float) -> StateRow:
         _mean(r.state_norm for r in at),
         _mean(r.reference_relative_error for r in at),
         sum(r.undefined for r in at),
+        _mean(r.null and r.null.fresh for r in at),
+        _mean(r.update_cosine for r in at),
+        max((r.update_error for r in at if r.update_error is not None), default=None),
     )
 
 

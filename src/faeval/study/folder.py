@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -9,10 +10,17 @@ from pydantic import ValidationError
 from faeval.core.errors import InputError
 from faeval.core.reading import Reading
 from faeval.core.spec import from_validation
+from faeval.core.trial import Trial
+from faeval.records.events import read_events
 from faeval.records.log import read_course
 from faeval.records.schema import TrialRecord
 from faeval.records.store import read_json
 from faeval.verdict.method import Thresholds
+
+
+def has_record(out: Path, trial: Trial) -> bool:
+    """Whether a trial of the study in `out` is finished."""
+    return (out / "trials" / trial.id / "record.json").exists()
 
 
 def records_of(out: Path) -> list[TrialRecord]:
@@ -42,6 +50,16 @@ def thresholds_of(out: Path) -> Thresholds:
         return Thresholds.model_validate(kept)
     except ValidationError as error:
         raise from_validation(error, f"the thresholds in {path}") from None
+
+
+def commands_of(out: Path) -> list[tuple[datetime, str]]:
+    """The commands that trained something of the study in `out`, as they were typed, and when
+    (UTC); none in a folder from before they were kept."""
+    return [
+        (datetime.fromtimestamp(event["time"], UTC), str(event["line"]))
+        for event in read_events(out / "events.jsonl")
+        if event["event"] == "command"
+    ]
 
 
 def courses_of(

@@ -1,6 +1,6 @@
 """From the records of a folder alone to its methods and their controls. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,9 @@ from faeval.rules import RULES
 from faeval.study.plan import control_of
 from faeval.verdict.method import Method, Run
 
+RATE = "recipe.learning_rate"
+_SHORT = {"reading_feedback": "feedback", "trainable_blocks": "blocks"}  # as a plan names them
+
 Fields = dict[str, Any]
 Key = tuple[tuple[str, str], ...]
 
@@ -21,14 +24,15 @@ Key = tuple[tuple[str, str], ...]
 class Group:
     """A method, and the records it was made of: one per seed, in the order of its runs.
 
-    `plain` is the rule with its own options alone, without what tells the method apart from
-    others of the study. `controls` are the frozen-blocks trials that its gain is over; `partial`
-    holds, by number of trainable blocks below the depth, the trials that differ from `records`
-    in nothing else.
+    `plain` is the rule with its own options alone, `varied` what tells the method apart from
+    others of the study, in words by field. `controls` are the frozen-blocks trials that its gain
+    is over; `partial` holds, by number of trainable blocks below the depth, the trials that differ
+    from `records` in nothing else.
     """
 
     method: Method
     plain: str
+    varied: Mapping[str, str]
     records: tuple[TrialRecord, ...]
     controls: tuple[TrialRecord, ...]
     partial: dict[int, tuple[TrialRecord, ...]]
@@ -40,27 +44,30 @@ def grouped(records: Sequence[TrialRecord]) -> tuple[Group, ...]:
     at its own learning rate. Trials on held-out data, which choose learning rates, make no
     method. Order: that of the records.
 
-    Where one rule ran in several settings, its name tells them apart: `dfa depth=8`. Raises
+    Where one rule ran in several settings, its name tells them apart: `dfa depth=8`; not so a
+    learning rate that was tuned for each method. Raises
     InputError for a rule or a model that is not registered here.
     """
     final = [record for record in records if not record.trial.recipe.validation]
-    full = [record for record in final if record.trial.trainable_blocks == _depth(record.trial)]
-    varied = _varied([record.trial for record in full])
     by_key: dict[Key, list[TrialRecord]] = {}
     for record in final:
         by_key.setdefault(_key(record.trial), []).append(record)
+    at_rates = _at_rates(by_key)
+    methods = [of for of in by_key.values() if of[0].trial.trainable_blocks == _depth(of[0].trial)]
+    firsts = [of_method[0].trial for of_method in methods]
+    tuned = len(final) < len(records) and _one_rate_each(firsts)
+    varied = _varied(firsts, but=(RATE,) if tuned else ())
     groups = []
-    for key in dict.fromkeys(_key(record.trial) for record in full):
-        of_method = by_key[key]
-        first = of_method[0].trial
-        frozen = _controls(first, by_key)
+    for first, of_method in zip(firsts, methods, strict=True):
+        frozen = _controls(first, by_key, at_rates)
         controls = {r.trial.seed: r for r in frozen}
         plain = _plain(first.rule)
-        rule = " ".join([plain, *_told(first, varied[plain])])
+        words = _told(first, varied[plain])
+        rule = " ".join([plain, *words.values()])
         runs = tuple(run_of(r, controls.get(r.trial.seed)) for r in of_method)
         method = method_with_claims(rule, runs, first)
         partial = _partial(first, by_key)
-        groups.append(Group(method, plain, tuple(of_method), frozen, partial))
+        groups.append(Group(method, plain, words, tuple(of_method), frozen, partial))
     return tuple(groups)
 
 
@@ -89,15 +96,28 @@ def run_of(record: TrialRecord, control: TrialRecord | None) -> Run:
         layers=tuple(record.layers),
         control=control.accuracy if control else None,
         divergence=at and f"epoch {at.epoch}, {'loss' if at.layer is None else f'h{at.layer}'}",
+        diagnostics=tuple(record.diagnostics),
     )
 
 
-def _controls(first: Trial, by_key: Mapping[Key, Sequence[TrialRecord]]) -> tuple[TrialRecord, ...]:
+def _controls(
+    first: Trial,
+    by_key: Mapping[Key, Sequence[TrialRecord]],
+    at_rates: Mapping[Key, Sequence[Key]],
+) -> tuple[TrialRecord, ...]:
     key = _key(control_of(first))
     if key in by_key:
         return tuple(by_key[key])
-    tuned = [other for other in by_key if _any_rate(other) == _any_rate(key)]
+    tuned = at_rates.get(_without(key, RATE), ())
     return tuple(by_key[tuned[0]]) if len(tuned) == 1 else ()
+
+
+def _at_rates(keys: Iterable[Key]) -> dict[Key, list[Key]]:
+    """For what stays of a key without its learning rate: the keys that have some rate there."""
+    found: dict[Key, list[Key]] = {}
+    for key in keys:
+        found.setdefault(_without(key, RATE), []).append(key)
+    return found
 
 
 def _partial(
@@ -108,8 +128,17 @@ def _partial(
     return {blocks: tuple(by_key[key]) for blocks, key in keys.items() if key in by_key}
 
 
-def _any_rate(key: Key) -> Key:
-    return tuple(pair for pair in key if pair[0] != "recipe.learning_rate")
+def apart_from(trial: Trial, *names: str) -> Key:
+    """All that two trials share when they differ in nothing but these fields and the seed."""
+    return _without(_key(trial), *names)
+
+
+def _without(key: Key, *names: str) -> Key:
+    return tuple(pair for pair in key if pair[0] not in names)
+
+
+def _one_rate_each(trials: Sequence[Trial]) -> bool:
+    return len({_key(t) for t in trials}) == len({apart_from(t, RATE) for t in trials})
 
 
 def _depth(trial: Trial) -> int:
@@ -120,14 +149,14 @@ def _plain(rule: Spec) -> str:
     return spec.label(RULES, rule)
 
 
-def _varied(trials: Sequence[Trial]) -> dict[str, list[str]]:
-    """For each rule: the fields in which its trials differ, apart from penalty and seed."""
+def _varied(trials: Sequence[Trial], but: Sequence[str]) -> dict[str, list[str]]:
+    """For each rule: the fields in which its trials differ, apart from penalty, seed and `but`."""
     values: dict[str, dict[str, set[str]]] = {}
     for trial in trials:
         of_rule = values.setdefault(_plain(trial.rule), {})
         for name, value in _flat(trial).items():
             of_rule.setdefault(name, set()).add(repr(value))
-    told_apart_already = ("seed", "penalty")
+    told_apart_already = ("seed", "penalty", *but)
     return {
         rule: [
             name
@@ -138,12 +167,15 @@ def _varied(trials: Sequence[Trial]) -> dict[str, list[str]]:
     }
 
 
-def _told(trial: Trial, names: Sequence[str]) -> Iterator[str]:
+def _told(trial: Trial, names: Sequence[str]) -> dict[str, str]:
     fields = _flat(trial)
+    words = {}
     for name in names:
         value = fields.get(name)
         text = shortest(value) if isinstance(value, float) else str(value)
-        yield text if name in ("data", "model.name") else f"{name.rpartition('.')[2]}={text}"
+        bare = name in ("data", "model.name")
+        words[name] = text if bare else f"{_SHORT.get(name, name.rpartition('.')[2])}={text}"
+    return words
 
 
 def _key(trial: Trial) -> Key:
@@ -155,11 +187,10 @@ def _flat(trial: Trial) -> Fields:
     """Every field of a trial by its path: `recipe.epochs`. Later fields at their defaults are
     spelled out, so that records from before them compare equal."""
     flat: Fields = {}
-    for name, value in dict(trial).items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{k}": v for k, v in value.items()}
-        elif name == "recipe":
-            flat |= {f"{name}.{k}": v for k, v in dict(value).items()}
+    for name, value in vars(trial).items():
+        inner = vars(value) if name == "recipe" else value
+        if isinstance(inner, dict):
+            flat |= {f"{name}.{k}": v for k, v in inner.items()}
         else:
             flat[name] = value
     return flat

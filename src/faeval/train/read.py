@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from faeval.core.random import generator
-from faeval.core.reading import PrecisionReading, ProbeReading, Reading
+from faeval.core.reading import Diagnostic, PrecisionReading, ProbeReading, Reading
 from faeval.core.trace import Trace
 from faeval.data import Batches
 from faeval.measurement.alignment import norm
@@ -28,6 +28,7 @@ from faeval.train.updates import updates
 HALF_PRECISIONS = (torch.bfloat16, torch.float16)
 PROBE_DIRECTIONS = 8
 NORM_IMAGES = 128
+DIAGNOSED = 128
 CHUNK = 128  # samples at a time: more are no faster, and take more memory
 
 
@@ -107,6 +108,16 @@ def read(
         return readings
     few = slice(0, probe_images)
     return _probed(readings, model, rule, feedback, x[few], y[few], credit_at)
+
+
+def diagnose(
+    model: Staged, rule: Rule, feedback: Feedback, x: Tensor, y: Tensor
+) -> list[Diagnostic]:
+    """What the rule says of its own working on the first 128 samples, in evaluation mode and with
+    the feedback given: on its own run, before any credit is moved to another state."""
+    few = slice(0, DIAGNOSED)
+    ours = cast(Staged, reading_copy(model))
+    return rule.diagnostics(ours, rule.run(ours, feedback, x[few], y[few]), feedback)
 
 
 def state_norms(model: Staged, x: Tensor, y: Tensor) -> list[float | None]:

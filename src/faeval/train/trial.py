@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from faeval.core.errors import InputError
 from faeval.core.random import generator
-from faeval.core.reading import Reading
+from faeval.core.reading import Diagnostic, Reading
 from faeval.core.trial import Trial
 from faeval.data import Batches, Dataset, load
 from faeval.data.labels import relabelled
@@ -28,7 +28,7 @@ from faeval.train.course import Course
 from faeval.train.fresh import fresh_feedback
 from faeval.train.holdout import held_out
 from faeval.train.loop import DivergedError, accuracy, train_epoch
-from faeval.train.read import read, reading_batch, state_norms
+from faeval.train.read import diagnose, read, reading_batch, state_norms
 from faeval.train.state import TrainState, fresh, restore, snapshot
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -37,12 +37,14 @@ SECONDS_BETWEEN_CHECKPOINTS = 2.0
 
 @dataclass(frozen=True)
 class SavedReading:
-    """A trial read from its checkpoint after `epoch` epochs: one reading per state, accuracy."""
+    """A trial read from its checkpoint after `epoch` epochs: one reading per state, accuracy, and
+    what the rule says of its own working."""
 
     trial: Trial
     epoch: int
     layers: list[Reading]
     accuracy: float
+    diagnostics: list[Diagnostic]
 
 
 def run_trial(
@@ -86,12 +88,12 @@ def read_trial(folder: Path, *, data_dir: Path | None, device: str) -> SavedRead
     state = _fresh(trial, dataset, torch.device(device))
     _restore_checked(state, folder / CHECKPOINT, dataset)
     try:
-        layers, score = _examine(state, trial, dataset, torch.device(device))
+        layers, score, said = _examine(state, trial, dataset, torch.device(device))
     except DivergedError as error:
         raise InputError(
             "a trial with finite numbers", f"one that {error}", "read another trial"
         ) from None
-    return SavedReading(trial, state.epoch, layers, score)
+    return SavedReading(trial, state.epoch, layers, score, said)
 
 
 def _train(
@@ -134,8 +136,8 @@ def _train(
                 return None
         if not checkpoint.exists():
             save()  # an untrained network can be read again too
-        layers, score = _examine(state, trial, dataset, device)
-        outcome = {"status": "completed", "accuracy": score, "layers": layers}
+        layers, score, said = _examine(state, trial, dataset, device)
+        outcome = {"status": "completed", "accuracy": score, "layers": layers, "diagnostics": said}
     except DivergedError as error:
         divergence = Divergence(epoch=error.epoch, layer=error.layer)
         outcome = {"status": "diverged", "divergence": divergence, "accuracy": None, "layers": []}
@@ -144,6 +146,8 @@ def _train(
         history=log.epochs,
         data_fingerprint=dataset.fingerprint,
         device=_device_name(device),
+        processor=_processor(),
+        threads=torch.get_num_threads(),
         versions={
             "python": platform.python_version(),
             **{name: version(name) for name in ("faeval", "torch", "numpy")},
@@ -178,7 +182,7 @@ def _restore_checked(state: TrainState, checkpoint: Path, dataset: Dataset) -> N
 
 def _examine(
     state: TrainState, trial: Trial, dataset: Dataset, device: torch.device
-) -> tuple[list[Reading], float]:
+) -> tuple[list[Reading], float, list[Diagnostic]]:
     test = Batches(dataset, dataset.test, device)
     score = accuracy(state, test)
     x, y = reading_batch(test, trial.recipe.reading_images)
@@ -197,14 +201,23 @@ def _examine(
         seed=trial.seed,
     )
     before = state_norms(_fresh(trial, dataset, device).model, x, y)
-    return [
+    layers = [
         replace(reading, state_norm_initial=norm)
         for reading, norm in zip(layers, before, strict=True)
-    ], score
+    ]
+    return layers, score, diagnose(state.model, state.rule, state.feedback, x, y)
 
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _processor() -> str | None:
+    """The model of the processor, or at least its architecture."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, None) or platform.processor() or platform.machine() or None
 
 
 def _dataset(trial: Trial, data_dir: Path | None) -> Dataset:

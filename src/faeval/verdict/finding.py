@@ -95,6 +95,10 @@ class Reporter:
         """Passes for a reason that is no number."""
         return self._finding("pass", None, None, None, evidence, consequence)
 
+    def refuted(self, evidence: str, consequence: str) -> Finding:
+        """Flags for a reason that is no number."""
+        return self._finding("flag", None, None, None, evidence, consequence)
+
     def _finding(
         self,
         status: Status,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from faeval.core.reading import Reading
+from faeval.core.reading import Diagnostic, Reading
 from faeval.core.trial import shortest
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -14,13 +14,15 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class Run:
-    """One trained seed of a method; `control` is the accuracy of its frozen-blocks twin."""
+    """One trained seed of a method; `control` is the accuracy of its frozen-blocks twin,
+    `diagnostics` what the rule says of its own working."""
 
     seed: int
     accuracy: float | None
     layers: tuple[Reading, ...] = ()
     control: float | None = None
     divergence: str | None = None
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,12 @@ class Method:
     def name(self) -> str:
         """`dfa`, or `dfa λ=0.01` with a penalty."""
         return f"{self.rule} λ={shortest(self.penalty)}" if self.penalty else self.rule
+
+    @property
+    def estimates_gradient(self) -> bool:
+        """Its signal reads all the forward weights and draws nothing: what it may come to is the
+        gradient, as equilibrium propagation does, and there it is no disguise."""
+        return self.feedback == "none" and self.transports_weights == "all"
 
     @property
     def completed(self) -> tuple[Run, ...]:

@@ -1,5 +1,6 @@
 """The checks: pure functions from a method's numbers to a finding."""
 
+from faeval.verdict.checks.account import own_account
 from faeval.verdict.checks.credit import (
     carried_mean,
     credit_by_construction,
@@ -26,6 +27,7 @@ CHECKS: tuple[Check, ...] = (
     half_precision,
     direction_drift,
     rule_active,
+    own_account,
     credit_by_construction,
     deep_credit,
     carried_mean,
@@ -43,6 +45,7 @@ __all__ = [
     "depth_utility",
     "direction_drift",
     "half_precision",
+    "own_account",
     "reference_floor",
     "reference_validity",
     "rule_active",

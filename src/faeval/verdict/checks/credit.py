@@ -56,6 +56,11 @@ def rule_active(method: Method, thresholds: Thresholds) -> Finding:
         f"the {kind} at h{state} has cosine {lowest:+.3f} with that of backpropagation, the lowest "
         "of all states"
     )
+    if method.estimates_gradient:
+        return report.settled(
+            "; ".join(filter(None, (told, matched))),
+            "The rule estimates the gradient from all weights, as declared: it may come to it.",
+        )
     return report.at_most(
         lowest,
         1 - thresholds.construction,
@@ -78,6 +83,9 @@ def credit_by_construction(method: Method, thresholds: Thresholds) -> Finding:
     same = [at[0].state for at in states if all(_is_reference(r, thresholds) for r in at)]
     others = [_mean(at) for at in states if at[0].state not in same]
     rest = f"; the mean without is {math.fsum(others) / len(others):+.3f}" if others else ""
+    if method.estimates_gradient:
+        where = f"the credit comes to the reference at {places(same)}" if same else "no credit is the reference"
+        return report.settled(where, "The rule estimates the gradient from all weights: it may.")
     return report.at_most(
         len(same),
         0,
@@ -95,7 +103,8 @@ def deep_credit(method: Method, thresholds: Thresholds) -> Finding:
     Under the null the mean over S seeds is N(μ, Σ_s σ_s² / S²), with the closed form or the
     Monte-Carlo moments of `stats`; one-sided p-values, corrected over states (Benjamini &
     Hochberg 1995). A single seed keeps its own p-value (exact ranks for Monte Carlo). States
-    whose credit is the reference by construction are left out. One fresh draw of feedback, by
+    whose credit is the reference by construction are left out (where the rule estimates the
+    gradient, it is not by construction). One fresh draw of feedback, by
     the same test, is told beside it.
 
     A rule that draws no feedback has no such null: chance then enters through the images alone,
@@ -104,7 +113,11 @@ def deep_credit(method: Method, thresholds: Thresholds) -> Finding:
     report = Reporter(method, "deep credit", "caution")
     if method.credit_is_gradient:
         return report.settled("the credit is the gradient, as declared", "Nothing to test.")
-    deep = [at for at in states_of(method)[1:] if not all(_is_reference(r, thresholds) for r in at)]
+    deep = [
+        at
+        for at in states_of(method)[1:]
+        if method.estimates_gradient or not all(_is_reference(r, thresholds) for r in at)
+    ]
     if not deep or any(_untested(r) for at in deep for r in at):
         if without_credit(method):
             return report.unmeasured(_no_cosine(method))
