@@ -197,6 +197,7 @@ def test_each_flag_has_the_epoch_at_which_it_first_fires():
     assert first(found, "published floor") is None
     assert {o.epoch for o in found if o.seed == 2} == {None}
     assert {o.seed: o.last for o in found} == {1: 4, 2: 1}
+    assert {o.check for o in found if o.still} == {"deep credit", "scale stability"}
 
 
 @pytest.mark.parametrize(
@@ -205,6 +206,8 @@ def test_each_flag_has_the_epoch_at_which_it_first_fires():
         ([FINE, LOST, LOST | FLOOR], "flag", "absent, not hidden"),
         ([FINE, FINE, LOST | FLOOR], "flag", "only where the reference is flagged too"),
         ([LOST, FINE, FINE], "pass", "beats chance in every epoch"),
+        ([LOST, LOST, FINE], "pass", "it comes with training"),
+        ([FINE, LOST | FLOOR, FINE], "pass", "it comes with training"),
     ],
 )
 def test_a_credit_lost_before_the_reference_is_absent(epochs, status, words):

@@ -37,12 +37,13 @@ CHECKS: tuple[Check, ...] = (
 class Onset:
     """First epoch at which a check flags, of those that were read from epoch 1 on (the credit of
     an untrained network is at chance, of course); None if it never does. `last` is the last epoch
-    that was read."""
+    that was read, `still` whether it flags there."""
 
     seed: int
     check: str
     epoch: int | None
     last: int
+    still: bool
 
 
 def onsets(method: Method, courses: Mapping[int, Course], thresholds: Thresholds) -> list[Onset]:
@@ -50,14 +51,17 @@ def onsets(method: Method, courses: Mapping[int, Course], thresholds: Thresholds
     found = []
     for seed, course in courses.items():
         trained = [(epoch, layers) for epoch, layers in course if epoch > 0]
-        first: dict[str, int | None] = {}
+        flagged: dict[str, list[int]] = {}
         for epoch, layers in trained:
             for finding in _findings(method, seed, layers, thresholds):
-                first.setdefault(finding.check, None)
-                if finding.status == "flag" and first[finding.check] is None:
-                    first[finding.check] = epoch
+                epochs = flagged.setdefault(finding.check, [])
+                if finding.status == "flag":
+                    epochs.append(epoch)
         last = trained[-1][0] if trained else 0
-        found += [Onset(seed, check, epoch, last) for check, epoch in first.items()]
+        found += [
+            Onset(seed, check, next(iter(epochs), None), last, last in epochs)
+            for check, epochs in flagged.items()
+        ]
     return found
 
 
@@ -65,8 +69,9 @@ def early_epochs(method: Method, courses: Mapping[int, Course], thresholds: Thre
     """Whether the credit is lost because the reference is: of a deep credit at chance, the epoch
     of its onset against those of the published floor and of the measured reference error.
 
-    Flags where the credit is at chance in an epoch whose reference was still far from any floor:
-    then it is absent, not hidden.
+    Flags where the credit is at chance in an epoch whose reference was still far from any floor,
+    and at the last one that was read: then it is absent, not hidden. Where it has come by then, it
+    was never hidden.
     """
     name, check = method.name, "early epochs"
     found = onsets(method, courses, thresholds)
@@ -94,13 +99,22 @@ def early_epochs(method: Method, courses: Mapping[int, Course], thresholds: Thre
         if (lost := at.get((s, "deep credit")))
         and lost < min(at.get((s, c)) or last + 1 for c in _REFERENCE)
     ]
-    if before:
+    lost = [o.seed for o in found if o.check == "deep credit" and o.epoch]
+    still = [o.seed for o in found if o.check == "deep credit" and o.still]
+    absent = [s for s in before if s in still]
+    of_seeds = f"of {len(seeds)} seed{'s' * (len(seeds) != 1)}"
+    if absent:
         return Finding(
             name, check, "flag", "caution", None, None, None, evidence,
-            f"The deep credit is at chance while the reference is sound ({len(before)} of "
-            f"{len(seeds)} seeds): it is absent, not hidden by a vanishing gradient.",
+            f"Some deep credit is at chance while the reference is sound, and still so after epoch "
+            f"{last} ({len(absent)} {of_seeds}): it is absent, not hidden by a vanishing gradient.",
         )  # fmt: skip
-    lost = [s for s in seeds if at.get((s, "deep credit"))]
+    if lost and not still:
+        return Finding(
+            name, check, "pass", "caution", None, None, None, evidence,
+            f"Some deep credit is at chance at first ({len(lost)} {of_seeds}), and every one beats "
+            f"chance after epoch {last}: it comes with training.",
+        )  # fmt: skip
     return Finding(
         name, check, "flag" if lost else "pass", "caution", None, None, None, evidence,
         "The deep credit is at chance only where the reference is flagged too: the readings "

@@ -84,8 +84,8 @@ def credit_by_construction(method: Method, thresholds: Thresholds) -> Finding:
     others = [_mean(at) for at in states if at[0].state not in same]
     rest = f"; the mean without is {math.fsum(others) / len(others):+.3f}" if others else ""
     if method.estimates_gradient:
-        where = f"the credit comes to the reference at {places(same)}" if same else "no credit is the reference"
-        return report.settled(where, "The rule estimates the gradient from all weights: it may.")
+        told = f"the credit comes to the reference at {places(same)}" if same else "none does"
+        return report.settled(told, "The rule estimates the gradient from all weights: it may.")
     return report.at_most(
         len(same),
         0,
