@@ -371,6 +371,18 @@ def test_depth_utility_by_a_paired_interval(gains, status, severity):
     )
 
 
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ((-0.20, 0.17), "do not rule one out"),
+        ((0.01, 0.012, 0.011), "gains nothing worth the name"),
+        ((-0.1, -0.11, -0.1), "does harm"),
+    ],
+)
+def test_what_follows_from_a_gain_that_is_not_there_says_no_more_than_its_interval(gains, said):
+    assert said in found(with_gains(*gains), "depth utility").consequence
+
+
 def test_the_level_moves_the_interval_and_with_it_the_outcome():
     gains = [0.05, 0.09, 0.13]
     low, _ = paired_by_hand(gains, 0.95)

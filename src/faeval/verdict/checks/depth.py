@@ -35,6 +35,9 @@ def depth_utility(method: Method, thresholds: Thresholds) -> Finding:
         if reached
         else "Training the blocks does harm: the network is better with random ones."
         if harm
+        else "No gain over random blocks is shown, and these few seeds do not rule one out either: "
+        "add seeds before saying more."
+        if gain.high is not None and gain.high >= limit
         else "Training the blocks gains nothing worth the name over random ones: the accuracy "
         "is that of stem and head.",
         also=gain.low is None or gain.low >= limit,
