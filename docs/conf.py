@@ -13,7 +13,8 @@ author = "the authors of faeval"
 project_copyright = author
 version = release = __version__
 
-extensions = ["myst_parser", "api", "mathml", "notebooks", "examples", "published", "catalogue"]
+extensions = ["myst_parser", "api", "mathml", "notebooks", "examples", "methods", "published",
+              "catalogue"]  # fmt: skip
 exclude_patterns = ["_build", "studies", "_ext"]
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3

@@ -85,7 +85,7 @@ class ExampleReports(SphinxDirective):
 
 def _verdicts(example: Example) -> list[str]:
     rows = [
-        (row["method"], _number(row["accuracy"], ".3f"), row["verdict"], row["because_of"])
+        (row["method"], number(row["accuracy"], ".3f"), row["verdict"], row["because_of"])
         for row in example.rows("methods.csv")
     ]
     return table(["method", "accuracy", "verdict", "because of"], rows)
@@ -96,7 +96,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
 
 
-def _number(text: str, form: str) -> str:
+def number(text: str, form: str) -> str:
+    """A cell of a CSV file, formatted; a dash where it is empty."""
     return format(float(text), form) if text else "–"
 
 
