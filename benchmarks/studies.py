@@ -24,7 +24,7 @@ from faeval.core.trial import Recipe, Trial
 from faeval.records.export import export
 from faeval.records.log import EpochLog
 from faeval.records.schema import Epoch, TrialRecord
-from faeval.study.compare import finals, grouped, judged
+from faeval.study.compare import finals, grouped, judged, obstacles
 from faeval.study.folder import records_of
 from faeval.study.forecast import standings
 from faeval.verdict.comparison import compare
@@ -101,12 +101,19 @@ def main() -> None:
             log.append(epoch)
         size = sum(p.stat().st_size for p in out.rglob("record.json")) / 2**20
         print(f"{options.records} records, {size:.0f} MiB")
-        timed("list", lambda: standings([r.trial for r in some], out))
+        trials = [record.trial for record in some]
+        del some
+        started = time.process_time()
+        timed("list", lambda: standings(trials, out))
         records = timed("read", lambda: finals(records_of(out)))
         thresholds = Thresholds()
         first = timed("judge", lambda: judged(grouped(records), thresholds))
-        print(f"          {len(first.methods)} methods")
-        timed("compare", lambda: compare(first, first, thresholds.level))
+        timed(
+            "compare",
+            lambda: (compare(first, first, thresholds.level), obstacles(records, records)),
+        )
+        cpu = time.process_time() - started
+        print(f"{'together':<10}{cpu:6.2f} s of computing, {len(first.methods)} methods")
         timed("export", lambda: export(records, out / "trials.parquet"))
 
 

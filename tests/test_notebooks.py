@@ -25,6 +25,7 @@ def test_there_are_three():
     assert len(PATHS) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_it_shows_what_is_written_in_it(path, monkeypatch):
     list(RULES)

@@ -164,6 +164,7 @@ def results(out: Path) -> dict[str, tuple[bytes, dict]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_killed_at_five_moments_it_ends_in_the_same_bytes(tmp_path):
     with running(tmp_path / "reference", workers=1) as whole:  # trains beside what is killed
@@ -220,6 +221,7 @@ def kill_five_times_and_go_on(out: Path) -> None:
     assert positions & set(range(1, EPOCHS)), "no trial was resumed in mid-training"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_workers_do_not_outlive_a_parent_that_was_killed_alone(tmp_path):
     """They save what they have and go: in mid-epoch checkpoints, and then in `ps`."""

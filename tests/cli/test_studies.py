@@ -156,3 +156,23 @@ def test_export_writes_the_table(call: Call, finished, tmp_path):
     shown = call("export", out, "--to", to)
     assert (shown.code, shown.out) == (0, f"9 rows: {to}\n")
     assert len(to.read_text().splitlines()) == 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("package", "options"),
+    [
+        ("distributed", "{name: dask, host: 203.0.113.7}"),  # an address for documentation
+        ("ray", "{name: ray, nonsense: 3}"),
+    ],
+)
+def test_an_engine_that_cannot_start_is_one_line(package, options, tmp_path):
+    """In a process of its own: what the engines leave behind when they fail is theirs."""
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    study = tmp_path / "study.yaml"
+    study.write_text(f"{SMALL}engine: {options}\n")
+    done = process("audit", study, "--out", tmp_path / "out")
+    assert done.code == 2, done.err
+    (line,) = done.err.splitlines()
+    assert "that starts with these options" in line
+    assert not list((tmp_path / "out" / "trials").iterdir())

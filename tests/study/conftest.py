@@ -72,12 +72,12 @@ def unruly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "[faeval.rules]\nunruly = unruly_rule:Unruly\n"
         "[faeval.data_sets]\nspecks = unruly_rule:SPECKS\n"
     )
+    for registry in (RULES, DATA):  # which know what is installed without it, and look anew
+        monkeypatch.setattr(registry, "_entries", dict(registry.items()))
+        monkeypatch.setattr(registry, "_discovered", False)
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.delitem(sys.modules, "unruly_rule", raising=False)
-    for registry in (RULES, DATA):
-        monkeypatch.setattr(registry, "_entries", dict(registry.items()))
-        monkeypatch.setattr(registry, "_discovered", False)
     notes = tmp_path / "notes"
     notes.mkdir()
     return notes

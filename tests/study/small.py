@@ -1,9 +1,24 @@
 """Small trials that train in well under a second."""
 
+from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 from faeval.core.trial import Recipe, Trial
 from faeval.study.plan import StudyConfig, plan
+
+PACKAGES = {"loky": "joblib", "dask": "distributed", "ray": "ray"}
+ENGINES = [
+    pytest.param(
+        name,
+        marks=pytest.mark.skipif(
+            find_spec(package) is None, reason=f"{name} is not installed (extra: {name})"
+        ),
+    )
+    for name, package in PACKAGES.items()
+]
+"""Every engine; those whose package is absent are skipped."""
 
 MODEL = {"name": "resmlp", "width": 8, "depth": 2}
 

@@ -44,6 +44,20 @@ def test_a_rule_that_refuses_a_model_is_told_before_anything_is_trained(digits, 
         check(plan(config(rules=["bp", "dfa"])), digits)
 
 
+def test_the_credit_of_the_input_cannot_teach_where_states_change_their_shape():
+    """A CNN with the published recipe failed in its first step."""
+    images = torch.zeros((4, 1, 8, 8), dtype=torch.uint8)
+    split = Split(images, torch.tensor([0, 1, 0, 1]))
+    tiny = Dataset(
+        name="digits", train=split, test=split, classes=2, fingerprint="0",
+        mean=torch.zeros(1), std=torch.ones(1),
+    )  # fmt: skip
+    keys = {"model": {"name": "cnn", "width": 2}, "recipe": "published", "trainable_blocks": 2}
+    check(plan(config(**keys, rules=["bp", "fa_layer"])), {"digits": tiny})
+    with pytest.raises(InputError, match=r"\(2, 4, 4\), .*credit_at: output"):
+        check(plan(config(**keys, rules=["dfa"])), {"digits": tiny})
+
+
 def test_a_validation_split_that_leaves_nothing_is_refused():
     split = Split(torch.rand(2, 3), torch.tensor([0, 1]))
     tiny = Dataset(

@@ -1,10 +1,13 @@
 """The same records whatever runs the trials; one lost worker costs no other trial anything."""
 
 import json
+import os
+import signal
+from contextlib import suppress
 from importlib.util import find_spec
 
 import pytest
-from small import checkpoints, unruly_trial
+from small import ENGINES, checkpoints, unruly_trial
 
 from faeval.core.errors import InputError
 from faeval.records.events import Events, read_events
@@ -12,17 +15,9 @@ from faeval.study.engines import job_script, resolve_engine
 from faeval.study.execute import execute
 from faeval.train.trial import run_trial
 
-PACKAGES = {"loky": "joblib", "dask": "distributed", "ray": "ray"}
 NEEDS_JOBQUEUE = pytest.mark.skipif(
     find_spec("dask_jobqueue") is None, reason="dask-jobqueue is not installed (extra: slurm)"
 )
-
-
-def engine(name: str):
-    missing = find_spec(PACKAGES[name]) is None
-    return pytest.param(
-        name, marks=pytest.mark.skipif(missing, reason=f"{name} is not installed (extra: {name})")
-    )
 
 
 def plain(record) -> dict:
@@ -33,7 +28,8 @@ def plain(record) -> dict:
     return content
 
 
-@pytest.mark.parametrize("name", [engine(name) for name in PACKAGES])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
 def test_a_lost_worker_and_an_error_leave_the_same_records_on_every_engine(name, unruly, tmp_path):
     """One trial kills its worker once, one raises, one behaves."""
     dying, wrong, good = (unruly_trial(w, unruly) for w in ("die once", "raise", "behave"))
@@ -64,6 +60,7 @@ def test_a_lost_worker_and_an_error_leave_the_same_records_on_every_engine(name,
     assert failed["cause"] == "ArithmeticError: as told"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("retries", "times"), [(0, 1), (2, 3)])
 def test_retries_are_bounded(retries, times, unruly, tmp_path):
     (unruly / "die once-0-0").touch()  # what dies waits for one that dies once
@@ -145,3 +142,48 @@ def test_events_are_lines_of_json(tmp_path):
     (event,) = read_events(path)
     assert (event["event"], event["trials"]) == ("begun", 2)
     assert json.loads(path.read_text().splitlines()[0]) == event
+
+
+SBATCH = """\
+#!/bin/sh
+# A cluster of one machine without a queue: the job is a process group of its own.
+cp "$1" "$JOBS.$$"
+setsid sh "$JOBS.$$" >/dev/null 2>&1 &
+echo $! >> "$JOBS"
+echo "Submitted batch job $!"
+"""
+
+
+@pytest.mark.slow
+@NEEDS_JOBQUEUE
+def test_jobs_that_are_gone_are_submitted_anew(unruly, tmp_path, monkeypatch):
+    """As at a walltime: all jobs end in mid-study, and nobody else would train what is left."""
+    commands, jobs = tmp_path / "commands", tmp_path / "jobs"
+    commands.mkdir()
+    for name, script in (("sbatch", SBATCH), ("scancel", '#!/bin/sh\nkill -- "-$1"\n')):
+        (commands / name).write_text(script)
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(commands), prepend=os.pathsep)
+    monkeypatch.setenv("JOBS", str(jobs))
+
+    def end_all_jobs() -> None:
+        for job in map(int, jobs.read_text().split()):
+            with suppress(ProcessLookupError):
+                os.killpg(job, signal.SIGKILL)
+
+    def walltime(_) -> None:
+        if list(unruly.iterdir()) and len(jobs.read_text().split()) == 1:
+            end_all_jobs()
+
+    some = [unruly_trial("behave", unruly, seed=i) for i in range(3)]
+    long = some[0].recipe.model_copy(update={"epochs": 400, "course": "none"})
+    some[0] = some[0].model_copy(update={"recipe": long})
+    try:
+        outcome = execute(
+            some, tmp_path / "out", data_dir=None, device="cpu", workers=1, retries=2,
+            engine={"name": "dask", "cluster": "slurm", "memory": "1GB"}, follow=walltime,
+        )  # fmt: skip
+    finally:
+        end_all_jobs()
+    assert len(jobs.read_text().split()) >= 2
+    assert set(outcome.records) == {trial.id for trial in some}

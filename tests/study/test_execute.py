@@ -116,6 +116,7 @@ def test_a_record_of_another_schema_is_refused_by_name(finished, tmp_path):
         TrialRecord.load(path)
 
 
+@pytest.mark.slow
 def test_an_interruption_leaves_no_worker_and_nothing_half_done(unruly, tmp_path):
     some = [
         trial.model_copy(update={"data": "specks"})
@@ -157,6 +158,7 @@ def workers_of_this_process() -> set[int]:
     return found
 
 
+@pytest.mark.slow
 def test_workers_killed_at_work_are_survived(finished, tmp_path):
     """SIGKILL for both workers in mid-training: what they had is run once more."""
     some, out, _ = finished
@@ -178,6 +180,7 @@ def test_workers_killed_at_work_are_survived(finished, tmp_path):
     assert workers_of_this_process() == set()
 
 
+@pytest.mark.slow
 def test_a_trial_that_kills_its_worker_fails_alone(unruly, tmp_path):
     """It takes those beside it along in the first round, and none in the second. A rule that
     raises fails with its own words; told nothing, it trains like any other."""

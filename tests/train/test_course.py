@@ -1,16 +1,19 @@
 """Readings in training: taken when they are due, and training none the wiser."""
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys import CPU, fresh_state, run, stop_at, toy, toy_trial
 
 from faeval.core.errors import InputError
 from faeval.core.random import generator
+from faeval.core.reading import NullReading
 from faeval.core.trial import Recipe
 from faeval.data import Batches
 from faeval.records.log import read_course
-from faeval.train.course import Course
+from faeval.stats import monte_carlo_null
+from faeval.train.course import DRAWS, Course, few_draws
 from faeval.train.loop import train_epoch
 from faeval.train.read import read, reading_batch
 
@@ -129,3 +132,38 @@ def test_a_trial_on_held_out_data_never_meets_the_test_data(tmp_path, monkeypatc
     assert set(met) == {7}  # ⌈0.3 · 21⌉, where the test data are 11
     assert record.layers[0].samples == again.layers[0].samples == 6
     assert record.accuracy * 7 == pytest.approx(round(record.accuracy * 7))
+
+
+def test_few_draws_flag_chance_as_often_as_they_say():
+    """Observed and draws of one Gaussian: the p-value is uniform, whatever its mean and spread."""
+    draw = torch.Generator().manual_seed(3)
+    values = 0.3 + 0.01 * torch.randn(4000, DRAWS + 1, generator=draw, dtype=torch.float64)
+    ps = []
+    for observed, *draws in values.tolist():
+        null = monte_carlo_null(draws)
+        rank = NullReading(null.mean, null.std, 0.5, "monte-carlo", DRAWS, 64, observed, 0.3, 0.5)
+        one = few_draws(rank)
+        assert 0 < one.p < 1
+        ps.append(one.p)
+    for alpha in (0.01, 0.05, 0.5):
+        rate = sum(p <= alpha for p in ps) / len(ps)
+        assert abs(rate - alpha) < 4 * (alpha * (1 - alpha) / len(ps)) ** 0.5
+
+
+@pytest.mark.parametrize("null", [
+    NullReading(0.0, 0.03, 0.2, "gaussian-feedback", None, 64, 0.1, 0.0, 0.5),
+    NullReading(0.1, 0.0, 1.0, "monte-carlo", DRAWS, 64, 0.1, 0.1, 1.0),
+])  # fmt: skip
+def test_a_closed_form_or_a_null_without_spread_stays(null):
+    assert few_draws(null) == null
+
+
+def test_a_drawn_null_is_made_of_few_draws(tmp_path):
+    run(toy_trial(course=[0, 2], rule={"name": "fa", "scale": 1.0}), tmp_path)
+    untrained, reading = read_course(tmp_path / "course.jsonl")
+    assert all(at.null is None for at in untrained.layers)
+    nulls = [at.null for at in reading.layers if at.null is not None]
+    assert nulls
+    for null in nulls:
+        assert null.draws == DRAWS
+        assert null == few_draws(null)

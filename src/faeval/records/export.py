@@ -72,12 +72,12 @@ def export(records: Iterable[TrialRecord], to: Path) -> int:
         raise InputError(
             f"a file name that ends in {' or '.join(SUFFIXES)}", str(to), "write --to trials.csv"
         )
-    # Rows of the same columns follow each other: these become one table, column by column.
+    # Rows with the same columns follow each other: these become one table, column by column.
     alike = groupby((row for record in records for row in rows(record)), key=tuple)
-    tables = [
-        pa.table(dict(zip(names, map(list, zip(*(row.values() for row in some))), strict=True)))
-        for names, some in alike
-    ]
+    tables = []
+    for names, some in alike:
+        columns = zip(*(row.values() for row in some), strict=True)
+        tables.append(pa.table(dict(zip(names, map(list, columns), strict=True))))
     arrow = pa.concat_tables(tables, promote_options="permissive")
     temporary = to.with_name(f".{to.name}.{uuid.uuid4().hex}")
     try:

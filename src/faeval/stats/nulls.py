@@ -89,15 +89,17 @@ def benjamini_hochberg(p_values: Values) -> Float64:
     tests. NaN means unmeasured: it stays NaN and does not count in m. Raises InputError
     for a p-value outside [0, 1].
     """
-    from scipy.stats import false_discovery_control
-
     adjusted = float64(p_values)
     measured = ~np.isnan(adjusted)
     p = adjusted[measured]
     if np.any((p < 0) | (p > 1)):
         raise InputError("p-values in [0, 1]", str(p[(p < 0) | (p > 1)][0]), "pass p-values")
     if p.size:
-        adjusted[measured] = false_discovery_control(p)
+        falling = np.argsort(p)[::-1]
+        scaled = p[falling] * p.size / np.arange(p.size, 0, -1)
+        q = np.empty_like(p)
+        q[falling] = np.minimum(np.minimum.accumulate(scaled), 1.0)
+        adjusted[measured] = q
     return adjusted
 
 

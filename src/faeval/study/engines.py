@@ -21,6 +21,7 @@ from faeval.core.errors import InputError, unknown
 
 GRACE = 3.0  # seconds in which an orphan may reach the end of its epoch and save
 SECONDS_BETWEEN_LOOKS = 0.2
+NO_DASHBOARD = {"dashboard": False, "dashboard_address": ":0"}  # the default port may be taken
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -69,6 +70,21 @@ def resolve_engine(given: str | Mapping[str, Any]) -> tuple[Engine, dict[str, An
 
 
 @contextmanager
+def _starting(name: str) -> Iterator[None]:
+    """Whatever keeps an engine from starting, in one line: wrong options, a port that is taken,
+    nobody at an address. The packages raise nearly every kind of exception for it."""
+    try:
+        yield
+    except Exception as error:
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"an engine {name!r} that starts with these options",
+            told if len(told) <= 300 else told[:297] + "...",
+            "correct the study file, or choose another engine",
+        ) from None
+
+
+@contextmanager
 def _loky(workers: int, options: Mapping[str, Any]) -> Iterator[Pool]:
     from joblib.externals.loky import ProcessPoolExecutor
 
@@ -106,12 +122,11 @@ def _dask(workers: int, options: Mapping[str, Any]) -> Iterator[Pool]:
         "distributed.scheduler.allowed-failures": 0,
         "distributed.admin.large-graph-warning-threshold": "1GB",
     }
-    with (
-        config.set(quiet),
-        dask_cluster(workers, options) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield Pool(client.get_executor(pure=False).submit, shares=not options)
+    with config.set(quiet), dask_cluster(workers, options) as cluster:
+        with _starting("dask"):
+            client = Client(cluster, set_as_default=False)
+        with client:
+            yield Pool(client.get_executor(pure=False).submit, shares=not options)
 
 
 @contextmanager
@@ -129,15 +144,12 @@ def dask_cluster(workers: int, options: Mapping[str, Any]) -> Iterator[Any]:
         yield address
         return
     cluster, defaults = _cluster_class(options.pop("cluster", "local"), workers)
-    try:
+    with _starting("dask"):
         made = cluster(**{**defaults, **options})
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            "options of the dask cluster", " ".join(str(error).split()), "correct the study file"
-        ) from None
     with made:
         if hasattr(made, "job_script"):
-            made.scale(jobs=workers)
+            # Not `scale`: a job that was cancelled or has reached its walltime would leave a gap.
+            made.adapt(minimum_jobs=workers, maximum_jobs=workers)
         yield made
 
 
@@ -150,7 +162,9 @@ def _cluster_class(kind: Any, workers: int) -> tuple[Callable[..., Any], dict[st
             "threads_per_worker": 1,
             "processes": True,
             "dashboard_address": None,
+            "scheduler_kwargs": NO_DASHBOARD,
             "memory_limit": 0,
+            "silence_logs": logging.CRITICAL,  # what fails is told by us, in one line
         }
     if kind == "slurm":
         from dask_jobqueue.slurm import SLURMCluster
@@ -163,7 +177,7 @@ def _cluster_class(kind: Any, workers: int) -> tuple[Callable[..., Any], dict[st
             "walltime": "04:00:00",
             "job_name": "faeval",
             "job_script_prologue": prologue,
-            "scheduler_options": {"dashboard_address": None},
+            "scheduler_options": NO_DASHBOARD,
         }
     raise unknown("dask cluster", str(kind), ("local", "slurm"))
 
@@ -189,18 +203,14 @@ def _ray(workers: int, options: Mapping[str, Any]) -> Iterator[Pool]:
     of_start = {k: v for k, v in options.items() if k not in of_task}
     if "address" not in of_start:
         of_start = {"num_cpus": workers, "include_dashboard": False, **of_start}
-    try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **of_start)
-    except (TypeError, ValueError, ConnectionError) as error:
-        raise InputError(
-            "options of ray.init", " ".join(str(error).split()), "correct the study file"
-        ) from None
 
     def submit(function: Callable[..., Any], *args: Any) -> "Future[Any]":
         task = ray.remote(num_cpus=1, max_retries=0, **of_task)(function)
         return task.remote(*args).future()
 
     try:
+        with _starting("ray"):
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **of_start)
         yield Pool(submit)
     finally:
         ray.shutdown()

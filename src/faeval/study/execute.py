@@ -41,9 +41,10 @@ def execute(
     """Train what has no record yet, `workers` trials at a time with one thread each.
 
     A trial that fails takes no other with it. Where a worker dies or runs out of memory, the
-    trials it may have taken along are run again one by one, at most `retries` times; whatever was
-    finished stays finished. `follow` is called several times a second. What happens is told in
-    `out`/events.jsonl too. Raises InputError for an engine that is not there.
+    trials it may have taken along are run again, one at a time, each at most `retries` times;
+    whatever was finished stays finished. `follow` is called several times a second. What happens is
+    told in `out`/events.jsonl too. Raises InputError for an engine that is not there, or cannot
+    start.
     """
     make_pool, options = resolve_engine(engine)
     run = _Run(trials, out.absolute(), data_dir, device, make_pool, options, follow)
@@ -58,15 +59,15 @@ def execute(
         while untrained:
             lost, untrained = run.round(untrained, workers)
             suspects += lost
-        for trial in suspects:
-            for left in range(retries, -1, -1):
-                if not left:
-                    run.failed(
-                        trial,
-                        RuntimeError(f"its worker died {_times(retries + 1)} (out of memory?)"),
-                    )
-                elif not run.round([trial], 1)[0]:
-                    break
+        left = {trial.id: retries for trial in suspects}
+        while suspects:
+            for trial in (t for t in suspects if not left[t.id]):
+                died = f"its worker died {_times(retries + 1)} (out of memory?)"
+                run.failed(trial, RuntimeError(died))
+            lost, untried = run.round([t for t in suspects if left[t.id]], 1)
+            for trial in lost:
+                left[trial.id] -= 1
+            suspects = untried + lost
     except BaseException:
         run.events.tell("interrupted")
         raise
@@ -94,7 +95,7 @@ class _Run:
     def round(self, pending: Sequence[Trial], workers: int) -> tuple[list[Trial], list[Trial]]:
         """One pool; returns the trials whose worker died, and those that were not begun since
         the pool broke."""
-        waiting = [t for t in pending if not self.finished(t)]
+        waiting = [t for t in pending if not self._finished_before(t)]
         lost: list[Trial] = []
         flying: dict[Future[Any], tuple[Trial, int]] = {}
         slots = list(range(min(workers, len(waiting))))[::-1]
@@ -125,6 +126,14 @@ class _Run:
         except InputError as error:
             self.failed(trial, error)
         return True
+
+    def _finished_before(self, trial: Trial) -> bool:
+        """The same of a trial whose worker may have died with the record written and untold."""
+        if not (finished := self.finished(trial)):
+            return False
+        if record := self.outcome.records.get(trial.id):
+            self._tell_finished(record)
+        return finished
 
     def failed(self, trial: Trial, error: Exception) -> None:
         """Write down what kept a trial from having a record."""
@@ -159,13 +168,16 @@ class _Run:
         result = lost or future.result()
         if isinstance(result, TrialRecord):
             self.outcome.records[trial.id] = result
-            self.events.tell("finished", trial=trial.id, seconds=round(result.seconds, 3))
+            self._tell_finished(result)
             return False
         if lost is None and not _out_of_memory(result):
             self.failed(trial, result)
             return False
         self.events.tell("lost", trial=trial.id, cause=f"{type(result).__name__}: {result}"[:500])
         return True
+
+    def _tell_finished(self, record: TrialRecord) -> None:
+        self.events.tell("finished", trial=record.trial.id, seconds=round(record.seconds, 3))
 
     def _folder(self, trial: Trial) -> Path:
         return self.out / "trials" / trial.id

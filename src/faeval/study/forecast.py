@@ -26,21 +26,24 @@ def standings(trials: Sequence[Trial], out: Path) -> list[Standing]:
     An epoch is expected to take as long as those of the trials with the same data, model and rule
     did so far (and, like it, with frozen blocks or without).
     """
-    logs = {t.id: read_log(out / "trials" / t.id / "log.jsonl") for t in trials}
+    folders = [out / "trials" / trial.id for trial in trials]
+    logs = [read_log(folder / "log.jsonl") for folder in folders]
     timed: dict[str, list[float]] = {}
-    for trial in trials:
-        timed.setdefault(_kind(trial), []).extend(epoch.seconds for epoch in logs[trial.id])
+    for trial, log in zip(trials, logs, strict=True):
+        timed.setdefault(_kind(trial), []).extend(epoch.seconds for epoch in log)
 
-    def standing(trial: Trial) -> Standing:
-        done = len(logs[trial.id])
-        if (out / "trials" / trial.id / "record.json").exists():
+    def standing(trial: Trial, folder: Path, done: int) -> Standing:
+        if (folder / "record.json").exists():
             return Standing(trial, "finished", done, 0.0)
         seconds = timed[_kind(trial)]
         left = trial.recipe.epochs - done
         expected = left * sum(seconds) / len(seconds) if seconds else None
         return Standing(trial, "begun" if done else "to train", done, expected)
 
-    return [standing(trial) for trial in trials]
+    return [
+        standing(trial, folder, len(log))
+        for trial, folder, log in zip(trials, folders, logs, strict=True)
+    ]
 
 
 def _kind(trial: Trial) -> str:

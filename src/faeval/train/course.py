@@ -1,9 +1,12 @@
 """The time course: a network in training, read after the epochs that its recipe names."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from faeval.core.reading import NullReading
 from faeval.core.trial import Trial
 from faeval.data import Batches, Dataset
 from faeval.records.log import CourseLog, CourseReading
@@ -11,15 +14,16 @@ from faeval.train.fresh import fresh_feedback
 from faeval.train.read import read, reading_batch
 from faeval.train.state import TrainState
 
-# The default schedule then takes less than 5 % of the training time even on digit-sums, whose
-# epochs are short, and for rules whose null has to be drawn.
+# The default schedule should take less than 5 % of the training time even on digit-sums, whose
+# epochs are short. What a draw of feedback costs does not depend on the images.
 IMAGES = 64
-DRAWS = 25  # the smallest p-value is 1/26
+DRAWS = 4
 
 
 class Course:
     """Readings in training, on the first 64 of the images that the record is read on, with the
-    feedback of that moment and without probes.
+    feedback of that moment and without probes. Nulls that have to be drawn are made of 4 draws,
+    which allow no ranks (see `few_draws`), and left out before the first epoch.
 
     They are written as they are taken, and reopened at a checkpoint the file forgets those after
     it: a trial that was killed ends with the same file. Training goes on to the same bits.
@@ -56,6 +60,24 @@ class Course:
             y,
             credit_at=recipe.credit_at,
             probe_images=0,
-            null_draws=DRAWS,
+            null_draws=DRAWS if state.epoch else 0,
         )
+        layers = [replace(at, null=at.null and few_draws(at.null)) for at in layers]
         self._log.append(CourseReading(epoch=state.epoch, layers=layers))
+
+
+def few_draws(null: NullReading) -> NullReading:
+    """The null of m draws with p-values that take its shape to be Gaussian, as the closed form
+    does, and its moments as estimated: one more draw lies at mean + t·std·√(1 + 1/m), t of
+    Student's distribution with m − 1 degrees of freedom. A closed form stays as it is."""
+    mean, std, draws = null.mean, null.std, null.draws
+    if draws is None or mean is None or not std:
+        return null
+    from scipy.special import stdtr
+
+    width = std * math.sqrt(1 + 1 / draws)
+
+    def beyond(value: float | None) -> float | None:
+        return None if value is None else float(stdtr(draws - 1, (mean - value) / width))
+
+    return replace(null, p=beyond(null.observed), fresh_p=beyond(null.fresh))

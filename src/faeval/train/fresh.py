@@ -40,11 +40,14 @@ def drawn_nulls(
     count: int = NULL_DRAWS,
 ) -> list[NullReading | None]:
     """For each state, the batch-mean cosine among those of `count` draws of feedback, all on
-    the same images; `exact` are the reference gradients there. None without feedback to draw.
+    the same images; `exact` are the reference gradients there. None without feedback to draw, or
+    without draws.
 
     Where fresh feedback changes the backward pass alone, that is run again for each draw; else
     only the credits are computed anew.
     """
+    if not feedback or not count:
+        return [None] * len(exact)
     references: list[Rows] = [prepared(g) for g in exact]
     trace, credits = run_and_credit(rule, model, feedback, x, y, credit_at)
 
@@ -55,8 +58,6 @@ def drawn_nulls(
         offered = credit_of(rule, again, drawn, credit_at)
         return [mean_cosine(a, g) for a, g in zip(offered, references, strict=True)]
 
-    if not feedback:
-        return [None] * len(exact)
     draws = torch.tensor([cosines(f"fresh {i}") for i in range(count)], dtype=torch.float64)
     one_more = cosines("fresh feedback", seed)
     return [

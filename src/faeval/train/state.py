@@ -35,11 +35,15 @@ def fresh(
 ) -> TrainState:
     """The state before the first step. Weights, feedback, order and augmentation have a
     stream of the trial's seed each, so that trials which differ in rule, penalty or frozen
-    blocks start from the same weights and see the same batches."""
+    blocks start from the same weights and see the same batches.
+
+    Raises InputError where model, data, rule and recipe do not go together."""
     architecture = spec.build(MODELS, trial.model)
     rule = spec.build(RULES, trial.rule)
     model = architecture.build(input_shape, classes, generator(trial.seed, "weights"))
     model.freeze_blocks(trial.trainable_blocks)
+    if trial.recipe.credit_at == "input" and not rule.claims.end_to_end:
+        _check_one_shape(model)
     feedback = rule.init(model, generator(trial.seed, "feedback"))
     model.to(device)
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -51,6 +55,16 @@ def fresh(
         optimizer,
         {name: generator(trial.seed, name) for name in ("order", "augment", "update")},
     )
+
+
+def _check_one_shape(model: Staged) -> None:
+    shapes = list(dict.fromkeys(model.state_shapes))
+    if len(shapes) > 1:
+        raise InputError(
+            "states of one shape, to teach each block by the credit of its input",
+            ", ".join(map(str, shapes)),
+            "set credit_at: output in the recipe",
+        )
 
 
 def snapshot(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]:
