@@ -150,7 +150,7 @@ STUDIES = {
     "rule key": ("rules: [{name: dfa, scal: 1}]\n", ["'scal'", "did you mean 'scale'?"]),
     "rule value": ("rules: [{name: dfa, scale: big}]\n", ["scale", "big"]),
     "rule twice": ("rules: [dfa, {name: dfa, scale: 1}]\n", ["each rule once", "'dfa' twice"]),
-    "rules word": ("rules: dfa\n", ["rules", "dfa"]),
+    "rules word": ("rules: dfo\n", ["'dfo'", "did you mean 'dfa'?"]),
     "seeds word": ("seeds: one\n", ["seeds", "one"]),
     "seeds none": ("seeds: []\n", ["seeds"]),
     "threshold": ("thresholds: {grwth: 3}\n", ["'grwth'", "did you mean 'growth'?"]),

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -23,9 +25,6 @@ def stamps(folder: Path) -> dict[str, tuple[int, bytes]]:
 @pytest.mark.parametrize("args", [["--help"], ["-h"], ["audit", "--help"], ["--version"], []])
 def test_help_loads_nothing_that_is_slow(args):
     """No torch (1.5 s) and no scipy (1 s); seconds are not asserted, this machine may be busy."""
-    import subprocess
-    import sys
-
     code = (
         "import sys\nfrom faeval.cli import main\ntry:\n    main()\nexcept SystemExit as e:\n"
         "    print(e.code, {'torch', 'scipy', 'numpy'} & set(sys.modules), file=sys.stderr)"
@@ -120,7 +119,9 @@ def test_json_is_one_object_and_progress_is_elsewhere(finished):
     ids = {t["id"] for t in content["trials"]}
     assert ids == {p.name for p in (out / "trials").iterdir()}
     # On a machine that is busy for a minute, lines of what is running come between.
-    told = [line for line in run["err"].splitlines() if re.match(r"\d", line)]
+    first, *rest = run["err"].splitlines()
+    assert first == f"3 trials on 1 worker, folder {out}"
+    told = [line for line in rest if re.match(r"\d", line)]
     assert len(told) == 3
     for line, count in zip(told, range(1, 4), strict=True):
         found = re.fullmatch(rf"{count}/3 (\S+)( \(frozen blocks\))? finished", line)
@@ -317,9 +318,31 @@ def test_measure_needs_no_record(call: Call, trial):
 
 
 def test_the_installed_script_is_the_same_command(finished):
-    import subprocess
-    import sys
-
     script = Path(sys.executable).with_name("faeval")
     done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == process("--version").out
+
+
+def test_a_rule_that_cannot_be_imported_stands_in_nobodys_way(small, tmp_path):
+    """A package as pip would leave it, whose module is gone; processes find it on their path."""
+    info = tmp_path / "path" / "theirs-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[faeval.rules]\ntheirs = gone_module:Rule\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(info.parent)!r})\n"
+        "from faeval.cli import main\nfrom faeval.cli.listing import run_list\n"
+        "run_list('rules', as_json=True)\nsys.stdout.flush()\nmain()"
+    )
+    args = ["audit", str(small), "--dry-run", "--rules", "dfa,theirs"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=120
+    )
+    rules = json.loads(done.stdout)
+    why = "ModuleNotFoundError: No module named 'gone_module'"
+    assert rules["rules"]["theirs"] == {"about": f"cannot be imported: {why}"}
+    assert rules["rules"]["frsf"]["about"].endswith("i.i.d. M ~ U(0, 1/√n), n inputs to a unit")
+    assert "granularity" in rules["rules"]["dfa"]
+    assert done.returncode == 2
+    assert done.stderr.startswith("faeval: expected a rule 'theirs' that can be imported")
+    assert done.stderr.count("\n") == 1

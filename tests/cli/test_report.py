@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 
@@ -59,6 +60,22 @@ def test_a_folder_without_records_is_refused_in_one_line(command, call, tmp_path
         assert done.err.count("\n") == 1
         assert str(folder) in done.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_has_no_record_is_told_wherever_numbers_are(finished, call, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished[0], copy)
+    (gone,) = (copy / "trials").glob("dfa-0.01-*")
+    shutil.rmtree(gone)
+    done = call("report", copy, "--format", "md,tex")
+    assert (done.code, done.err.count("\n")) == (0, 1)
+    told = f"1 planned trial left no record and is in no average: {gone.name}"
+    assert done.err.startswith(f"faeval: warning: {told}; to finish, ")
+    for name in ("tables.md", "appendix.md", "tables.tex"):
+        assert told in (copy / name).read_text()
+    whole = call("report", finished[0], "--out", tmp_path / "r.html", "--format", "md")
+    assert (whole.code, whole.err) == (0, "")
+    assert "left no record" not in (tmp_path / "tables.md").read_text()
 
 
 def test_an_unknown_format_is_named(finished, call, tmp_path):

@@ -17,10 +17,20 @@ def test_a_dry_run_tells_everything_and_writes_nothing(call: Call, small, tmp_pa
     out = tmp_path / "out"
     shown = call("audit", small, "--out", out, "--dry-run")
     assert (shown.code, shown.err) == (0, "")
-    assert "3 trials: 3 to train; 3 like none that was timed here" in shown.out
+    assert "3 trials: 3 to train; 3 cannot be estimated: nothing like them" in shown.out
     assert shown.out.count("frozen") == 1
     assert re.match(r"digits: [\d,]+ \+ [\d,]+ \w+ .*, 10 classes", shown.out)
     assert not out.exists()
+
+
+def test_a_dry_run_says_for_how_many_it_has_an_estimate(call: Call, small, finished, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished[0], copy)
+    (gone,) = (copy / "trials").glob("dfa-0.01-*")
+    (gone / "record.json").unlink()
+    (gone / "log.jsonl").write_text((gone / "log.jsonl").read_text().splitlines(True)[0])
+    shown = call("audit", small, "--out", copy, "--dry-run", "--rules", "bp,dfa,fa")
+    assert re.search(r"about \d+ s for 1 of 2 on 1 worker; 1 cannot be estimated", shown.out)
 
 
 def test_a_dry_run_of_a_finished_study_has_nothing_left(call: Call, finished):
@@ -173,6 +183,32 @@ def test_an_engine_that_cannot_start_is_one_line(package, options, tmp_path):
     study.write_text(f"{SMALL}engine: {options}\n")
     done = process("audit", study, "--out", tmp_path / "out")
     assert done.code == 2, done.err
-    (line,) = done.err.splitlines()
+    begun, line = done.err.splitlines()
+    assert begun == f"3 trials on 1 worker, folder {tmp_path / 'out'}"
     assert "that starts with these options" in line
     assert not list((tmp_path / "out" / "trials").iterdir())
+
+
+def test_a_single_value_needs_no_list(call: Call, tmp_path):
+    study = tmp_path / "single.yaml"
+    study.write_text(
+        f"data: digits\nmodel: {MODEL}\nrules: dfa\npenalties: 0.01\nseeds: 42\nlabels: true\n"
+    )
+    shown = call("audit", study, "--out", tmp_path / "out", "--dry-run", "--json")
+    assert shown.code == 0, shown.err
+    method, control = (t["trial"] for t in json.loads(shown.out)["trials"])
+    assert (method["rule"]["name"], method["penalty"], method["labels"]) == ("dfa", 0.01, "true")
+    assert (method["seed"], control["trainable_blocks"]) == (42, 0)
+
+
+def test_an_interrupted_study_says_how_far_it_came(call: Call, small, tmp_path, monkeypatch):
+    def stopped(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("faeval.cli.auditing.execute", stopped)
+    done = call("audit", small, "--out", tmp_path / "out", "--json")
+    assert (done.code, done.out) == (130, "")
+    assert done.err.splitlines() == [
+        f"3 trials on 1 worker, folder {tmp_path / 'out'}",
+        "faeval: interrupted: 0 of 3 finished, 0 begun; the same command goes on",
+    ]

@@ -22,6 +22,16 @@ class Point:
         return self.object
 
 
+@dataclass
+class BrokenPoint:
+    """An entry point whose module cannot be imported."""
+
+    name: str
+
+    def load(self) -> object:
+        raise ModuleNotFoundError("No module\nnamed 'gone'")
+
+
 @pytest.fixture
 def points(monkeypatch) -> dict[str, list[Point]]:
     """Entry points by group; none at first, whatever is installed."""
@@ -108,3 +118,14 @@ def test_every_kind_of_look_up_sees_other_packages(points):
     assert dict(things().items()) == {"theirs": 7}
     with pytest.raises(InputError, match="did you mean 'theirs'"):
         things()["theirz"]
+
+
+def test_a_broken_package_is_told_to_whoever_asks_for_it_and_to_nobody_else(points):
+    points["faeval.things"] = [BrokenPoint("theirs"), Point("others", 7)]
+    made = things(ours=1)
+    assert dict(made.items()) == {"ours": 1, "others": 7}
+    assert made.broken == {"theirs": "ModuleNotFoundError: No module named 'gone'"}
+    with pytest.raises(InputError, match="'theirs' that can be imported, got ModuleNotFound"):
+        made["theirs"]
+    with pytest.raises(InputError, match="known: others, ours"):
+        made["zzz"]

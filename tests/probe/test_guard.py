@@ -47,7 +47,7 @@ def lived_in(kind):
     return net
 
 
-ALL = {"null": "gaussian", "probes": 4, "precisions": (torch.bfloat16,)}
+ALL = {"probes": 4, "precisions": (torch.bfloat16,)}
 
 
 @pytest.mark.parametrize("kind", NETS)
@@ -55,10 +55,11 @@ ALL = {"null": "gaussian", "probes": 4, "precisions": (torch.bfloat16,)}
 def test_measuring_leaves_everything_as_it_was(kind, backward):
     net, twin = lived_in(kind), lived_in(kind)
     credits = "backward" if backward else dfa(feedbacks(kind))
+    # The closed form is of B·error, which a module's own gradient is not.
+    options = ALL | {"null": (lambda *_: None) if backward else "gaussian", "draws": 2}
     before = picture(net), picture(twin)
-    measure(
-        net, states=net.STATES, batch=(kind.inputs(8), labels(8)), credits=credits, twin=twin, **ALL
-    )
+    batch = kind.inputs(8), labels(8)
+    measure(net, states=net.STATES, batch=batch, credits=credits, twin=twin, **options)
     assert (picture(net), picture(twin)) == before
 
 

@@ -128,7 +128,8 @@ def test_drawn_null_agrees_with_the_closed_form():
 
     drawn = read(net, dfa(matrices), null=fresh, draws=400)
     closed = read(net, dfa(matrices), null="gaussian")
-    by_source = read(net, dfa(matrices), null=[None, draw(N, 3), draw(N, 3)])
+    error = net(MLP.inputs(N)).softmax(-1).detach() - F.one_hot(labels(N), CLASSES)
+    by_source = read(net, dfa(matrices), null=[None, error, error])
     assert len(calls) == 400 + 1  # and the one draw that is told beside the null
     for l, (a, b) in enumerate(zip(drawn.readings, closed.readings, strict=True)):
         assert (a.null.method, a.null.draws) == ("monte-carlo", 400)
@@ -259,3 +260,39 @@ def test_json_holds_everything():
     with pytest.raises(AttributeError):
         measured.name = "x"
     assert replace(measured) == measured
+
+
+def test_nothing_is_said_of_what_was_not_seen():
+    measured = read(net_of(MLP), dfa(feedbacks(MLP)), null="gaussian", accuracy=0.7, control=0.5)
+    assert not {f.check for f in measured.findings} & {"labels", "convergence"}
+    active = finding(measured, "rule active")
+    assert (active.status, active.consequence) == ("pass", "The credit is not the gradient.")
+
+
+def test_what_is_missing_is_named_as_an_argument():
+    net, B = net_of(MLP), dfa(feedbacks(MLP))
+
+    def evidence(check, **options):
+        found = finding(read(net, B, **options), check)
+        assert found.status == "unmeasured"
+        return found.evidence
+
+    neither = evidence("depth utility")
+    assert "accuracy= (" in neither
+    assert "control= (" in neither
+    assert "give control= (that of the same network" in evidence("depth utility", accuracy=0.7)
+    assert "give accuracy= (" in evidence("depth utility", control=[0.5, 0.6])
+    assert "no null at h1 second, h2 third: give null=" in evidence("deep credit")
+    error = net(MLP.inputs(N)).softmax(-1).detach() - F.one_hot(labels(N), CLASSES)
+    assert "no null at h2 third: " in evidence("deep credit", null=[None, error, None])
+
+
+def test_thresholds_may_be_a_dictionary_and_labels_any_integers():
+    net, B = net_of(MLP), dfa(feedbacks(MLP))
+    given = read(net, B, thresholds={"depth_gain": 0.3}, accuracy=0.7, control=0.5)
+    assert finding(given, "depth utility").threshold == 0.3
+    plain = read(net, B)
+    assert read(net, B, batch=(MLP.inputs(N), labels(N).to(torch.int32))) == plain
+    soft = read(net, B, batch=(MLP.inputs(N), F.one_hot(labels(N), CLASSES).float()))
+    for a, b in zip(soft.readings, plain.readings, strict=True):
+        assert a.cosine_mean == pytest.approx(b.cosine_mean, abs=1e-5)

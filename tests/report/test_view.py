@@ -9,6 +9,7 @@ from scipy.stats import t
 from studies import LEVEL, diverged, judged, method, reading, run, with_divergence
 
 from faeval.report.view import method_rows, state_rows
+from faeval.report.wording import chance
 from faeval.verdict.method import Method
 
 PLAIN = {  # field of a row → field of a reading
@@ -132,3 +133,18 @@ def test_the_gain_of_a_row_is_that_of_its_finding():
             assert finding.check == "depth utility"
             gain = row.gain and row.gain.estimate
             assert gain == (None if finding.value is None else pytest.approx(finding.value))
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "written"),
+    [
+        (None, None, ""),
+        (0.0, 0.02, "±0.020"),
+        (0.03, 0.02, "±0.020"),
+        (0.93, 0.0003, "+0.93 ±0.000"),
+        (-0.5, 0.1, "-0.50 ±0.100"),
+        (1e-9, 0.0, "±0.000"),
+    ],
+)
+def test_a_null_away_from_zero_is_written_with_its_mean(mean, std, written):
+    assert chance(mean, std) == written

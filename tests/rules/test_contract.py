@@ -378,3 +378,20 @@ def test_tokens_and_channels_get_credit_or_the_rule_says_no_at_once(rule, states
     for name, p in model.named_parameters():
         assert p.isfinite().all(), name
         assert torch.equal(p, start[name]) == (name not in taught(model, rule)), name
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"transports_weights": "none"}, "transports_weights .*'nothing', 'head', 'signs', 'all'"),
+        ({"granularity": "blocks"}, "granularity .*'none', 'block', 'layer', got 'blocks'"),
+        ({"gaussian_in": "errors"}, "gaussian_in .*'error', 'target', None, got 'errors'"),
+        ({"uses_labels": "no"}, "uses_labels .*True, False, got 'no'"),
+        ({"direct": None}, "direct .*True, False, got None"),
+    ],
+)
+def test_a_claim_is_one_of_those_that_can_be_made(wrong, told):
+    said = {"uses_labels": True, "transports_weights": "nothing", "granularity": "block"}
+    Claims(**said, equals_bp="never")
+    with pytest.raises(InputError, match=told):
+        Claims(**{**said, **wrong}, equals_bp="never")

@@ -80,3 +80,24 @@ def test_held_out_samples_are_never_trained_on(digits):
     assert torch.equal(held_out(whole, 0.1).test.x, part.test.x)
     assert part.fingerprint == whole.fingerprint
     assert part.mean is whole.mean
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (lambda credits: credits[:-1], "3 credits of rule 'dfa', one per state, got 2"),
+        (
+            lambda credits: [*credits[:-1], credits[-1][:, :3]],
+            r"h2 of shape \(2, 8\), got \(2, 3",
+        ),
+        (lambda credits: [None, *credits[1:]], "h0 of shape .*, got NoneType"),
+        (lambda credits: credits[7], "'dfa' for two samples, got IndexError: list index"),
+    ],
+)
+def test_credits_of_a_wrong_shape_are_told_before_anything_is_trained(
+    digits, monkeypatch, wrong, told
+):
+    original = RULES["dfa"].credit
+    monkeypatch.setattr(RULES["dfa"], "credit", lambda *args: wrong(original(*args)))
+    with pytest.raises(InputError, match=told):
+        check(plan(config(rules=["bp", "dfa"])), digits)

@@ -222,3 +222,18 @@ def test_methods_of_a_plan_have_names_of_their_own(close):
     planned = plan(config(penalties=close))
     names = [Method(m.rule, m.penalty, ()).name for m in planned.methods]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"epochs": "many"}, "a valid 'epochs' of the study (input should be a valid integer), "),
+        ({"labels": "wrong"}, "a valid 'labels' of the study (input should be 'true', 'permuted'"),
+        ({"tune": 3}, "a valid 'tune' of the study (input should be a mapping), got 3"),
+        ({"trainable_blocks": [1, -1]}, "'trainable_blocks.1' of the study (input should be g"),
+    ],
+)
+def test_a_wrong_value_is_told_in_words_of_the_study_file(keys, told):
+    with pytest.raises(InputError) as caught:
+        StudyConfig.parse(keys)
+    assert told in str(caught.value)

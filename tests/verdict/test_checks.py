@@ -299,6 +299,15 @@ def test_built_in_states_do_not_count_as_deep_credit():
     assert "h3" not in finding.evidence
 
 
+@pytest.mark.parametrize("check", ["rule active", "independent credit", "deep credit"])
+def test_the_gradient_of_saturated_samples_is_built_in_too(check):
+    """Backpropagation passed as a rule once its float32 gradient had become rounding in part."""
+    own = replace(precision(), cosine=1 - 1e-15)
+    rounded = {"cosine_mean": 0.92, "cosine_quantiles": (0.49, 0.8, 0.98, 1.0, 1.0)}
+    disguised = run(1, precisions=(own,), update_cosine=None, update_error=None, **rounded)
+    assert found(method(disguised), check).status != "pass"
+
+
 def test_a_high_cosine_is_not_built_in():
     high = {"cosine_mean": 0.999, "cosine_quantiles": (0.99, 1.0, 1.0, 1.0, 1.0)}
     assert found(method(run(1, at=3, **high)), "independent credit").status == "pass"
@@ -354,7 +363,8 @@ def with_gains(*gains: float):
     [
         ((0.10, 0.11, 0.12), "pass", "refuse"),
         ((0.01, 0.10, 0.16), "flag", "caution"),
-        ((0.019, 0.018, 0.020), "flag", "refuse"),
+        ((0.019, 0.018, 0.020), "flag", "caution"),
+        ((0.011, 0.010, 0.012), "flag", "refuse"),
         ((-0.1, -0.2, -0.1), "flag", "refuse"),
         ((0.0, 0.0), "flag", "refuse"),
     ],
@@ -372,15 +382,26 @@ def test_depth_utility_by_a_paired_interval(gains, status, severity):
 
 
 @pytest.mark.parametrize(
-    ("gains", "said"),
+    ("gains", "severity", "said"),
     [
-        ((-0.20, 0.17), "do not rule one out"),
-        ((0.01, 0.012, 0.011), "gains nothing worth the name"),
-        ((-0.1, -0.11, -0.1), "does harm"),
+        ((-0.20, 0.17), "caution", "do not rule one out"),
+        ((0.01, 0.012, 0.011), "refuse", "gains nothing worth the name"),
+        ((-0.1, -0.11, -0.1), "refuse", "does harm"),
     ],
 )
-def test_what_follows_from_a_gain_that_is_not_there_says_no_more_than_its_interval(gains, said):
-    assert said in found(with_gains(*gains), "depth utility").consequence
+def test_a_gain_that_is_not_shown_is_refused_only_where_its_interval_excludes_one(
+    gains, severity, said
+):
+    finding = found(with_gains(*gains), "depth utility")
+    assert (finding.status, finding.severity) == ("flag", severity)
+    assert said in finding.consequence
+
+
+def test_a_gain_between_two_scores_below_a_constant_is_none():
+    """R² of −0.06 over −0.10 passed."""
+    finding = found(method(run(1, -0.06, -0.10), run(2, -0.05, -0.09)), "depth utility")
+    assert (finding.status, finding.severity) == ("flag", "refuse")
+    assert "no better than a constant" in finding.consequence
 
 
 def test_the_level_moves_the_interval_and_with_it_the_outcome():
@@ -639,3 +660,10 @@ def test_an_account_without_limit_is_told_and_one_that_was_not_given_says_so():
     assert "says nothing" in silent.evidence
     older = method(replace(run(1), diagnostics=()), run(2))
     assert found(older, "rule's own account").evidence == "residual 0.01 (limit 0.1)"
+
+
+def test_without_updates_no_check_says_what_trained_the_network():
+    credit = found(method(run(1, update_cosine=None, update_error=None)), "rule active")
+    assert (credit.status, credit.consequence) == ("pass", "The credit is not the gradient.")
+    update = found(method(run(1)), "rule active")
+    assert (update.status, update.consequence) == ("pass", "The network was trained by its rule.")

@@ -21,6 +21,7 @@ app = App(
     version=__version__,
     help="Train networks without backpropagation under identical conditions, read every layer, "
     "and say what can be trusted.",
+    suppress_keyboard_interrupt=False,  # it would say nothing; `main` does
 )
 
 
@@ -308,8 +309,9 @@ def main() -> None:
     except BrokenPipeError:  # whoever reads has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = BROKEN_PIPE
-    except KeyboardInterrupt:
-        print("faeval: interrupted; the same command continues", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        told = f": {stop}" if str(stop) else ""
+        print(f"faeval: interrupted{told}; the same command goes on", file=sys.stderr)
         code = INTERRUPTED
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +21,7 @@ from faeval.data import load
 from faeval.records.events import Events
 from faeval.records.store import make_folder
 from faeval.report.conclusion import show_conclusions
-from faeval.report.progress import progress
+from faeval.report.progress import counted, progress
 from faeval.report.terminal import console, legend, show_study
 from faeval.report.view import as_json as study_as_json
 from faeval.study.check import check
@@ -28,6 +29,7 @@ from faeval.study.claim import claim
 from faeval.study.engines import resolve_engine
 from faeval.study.execute import Outcome, execute
 from faeval.study.folder import courses_of, has_record
+from faeval.study.forecast import standings
 from faeval.study.plan import Plan, plan
 from faeval.study.ready import ReadyStudy
 from faeval.study.results import Results
@@ -97,17 +99,28 @@ def _train(
             line = shlex.join(["faeval", *sys.argv[1:]])
             Events(out / "events.jsonl").tell("command", line=line, version=__version__)
             told = True
-        with progress(console(stderr=True)) as follow:
-            return execute(
-                trials,
-                out,
-                data_dir=data_dir,
-                device=device,
-                workers=workers,
-                engine=execution.engine,
-                retries=execution.retries,
-                follow=follow,
+            # Workers take seconds to start, and say nothing until a trial ends.
+            print(
+                f"{counted(len(trials), 'trial')} on {counted(workers, 'worker')}, folder {out}",
+                file=sys.stderr,
+                flush=True,
             )
+        try:
+            with progress(console(stderr=True)) as follow:
+                return execute(
+                    trials,
+                    out,
+                    data_dir=data_dir,
+                    device=device,
+                    workers=workers,
+                    engine=execution.engine,
+                    retries=execution.retries,
+                    follow=follow,
+                )
+        except KeyboardInterrupt:
+            count = Counter(standing.status for standing in standings(trials, out))
+            told_so_far = f"{count['finished']} of {len(trials)} finished, {count['begun']} begun"
+            raise KeyboardInterrupt(told_so_far) from None
 
     trials, outcome, curves = planned.trials, train(planned.trials), ()
     if planned.config.tune is not None:

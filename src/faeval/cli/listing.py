@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from faeval.core.errors import unknown
+from faeval.core.errors import InputError, unknown
+from faeval.core.registry import Registry
 from faeval.data import DATA
 from faeval.models import MODELS
 from faeval.report.terminal import console
-from faeval.rules import RULES
+from faeval.rules import RULES, Rule
 from faeval.train.recipe import RECIPES
 
 # Claims that follow from the others.
@@ -33,7 +34,7 @@ def run_list(kind: str | None, *, as_json: bool) -> int:
     out = console()
     for title, rows in listing.items():
         out.print(Text(title, style="bold"))
-        width = max(len(name) for name in rows)
+        width = max(map(len, rows), default=0)
         for name, row in rows.items():
             details = dict(row)
             _line(out, name, str(details.pop("about")), width)
@@ -53,28 +54,38 @@ def _line(out: Console, name: str, text: str, width: int) -> None:
 
 
 def _rules() -> Rows:
+    return {name: _rule(cls) for name, cls in RULES.items()} | _broken(RULES)
+
+
+def _rule(cls: type[Rule]) -> dict[str, Any]:
+    try:
+        claims = dataclasses.asdict(cls().claims)
+    except InputError as error:  # of another package: the others are listed all the same
+        return {"about": f"cannot be used: {error}"}
     return {
-        name: {
-            "about": _headline(cls, of_its_own=_alone(cls)),
-            **{k: v for k, v in dataclasses.asdict(cls().claims).items() if k not in _TECHNICAL},
-            "options": _options(cls),
-        }
-        for name, cls in RULES.items()
+        "about": _headline(cls, of_its_own=_alone(cls)),
+        **{k: v for k, v in claims.items() if k not in _TECHNICAL},
+        "options": _options(cls),
     }
 
 
 def _models() -> Rows:
     return {
         name: {"about": _headline(cls), "options": _options(cls)} for name, cls in MODELS.items()
-    }
+    } | _broken(MODELS)
 
 
 def _data() -> Rows:
-    return {name: {"about": source.description} for name, source in DATA.items()}
+    return {name: {"about": source.description} for name, source in DATA.items()} | _broken(DATA)
 
 
 def _recipes() -> Rows:
-    return {name: {"about": recipe.description} for name, recipe in RECIPES.items()}
+    named = {name: {"about": recipe.description} for name, recipe in RECIPES.items()}
+    return named | _broken(RECIPES)
+
+
+def _broken(registry: Registry[Any]) -> Rows:
+    return {n: {"about": f"cannot be imported: {why}"} for n, why in registry.broken.items()}
 
 
 _KINDS = {"rules": _rules, "models": _models, "data": _data, "recipes": _recipes}
@@ -84,7 +95,9 @@ def _headline(cls: type, *, of_its_own: bool = True) -> str:
     """The first line of the module, or of the class where it shares the module with others."""
     if of_its_own:
         return (inspect.getdoc(inspect.getmodule(cls)) or "").partition("\n")[0]
-    return re.split(r"[:.]\s", inspect.getdoc(cls) or "")[0]
+    # The dots of "i.i.d. M" end no sentence.
+    paragraph = " ".join((inspect.getdoc(cls) or "").partition("\n\n")[0].split())
+    return re.split(r"(?<!\.\w)[:.](?:\s|$)", paragraph)[0]
 
 
 def _alone(cls: type) -> bool:

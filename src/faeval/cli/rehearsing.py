@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from faeval.data import Dataset
-from faeval.report.progress import duration
+from faeval.report.progress import counted, duration
 from faeval.report.terminal import console
 from faeval.study.engines import job_script
 from faeval.study.forecast import Standing, standings
@@ -60,10 +60,12 @@ def rehearse(
         if (n := sum(s.status == status for s in found))
     ]
     told = f"\n{len(found)} trials: {', '.join(counts)}"
-    if unknown < len(found) and seconds:
-        told += f"; about {duration(seconds)} on {workers} workers"
+    left = sum(s.status != "finished" for s in found)
+    if timed := left - unknown:
+        some = f" for {timed} of {left}" if unknown else ""
+        told += f"; about {duration(seconds)}{some} on {counted(workers, 'worker')}"
     if unknown:
-        told += f"; {unknown} like none that was timed here"
+        told += f"; {unknown} cannot be estimated: nothing like them was timed in this folder"
     screen.print(told, soft_wrap=True)
     if planned.config.tune is not None:
         finals = len(planned.trials) // len(planned.config.tune.learning_rates)

@@ -1,5 +1,6 @@
 """`faeval report` and `faeval plot`: from the records of a folder to what people read."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from faeval.core.errors import unknown
 from faeval.records.store import make_folder, write_bytes
 from faeval.report.figures import WIDTHS, paper_figures
 from faeval.report.html import report
+from faeval.report.material import Material
 from faeval.report.paper import (
     appendix,
     csv_files,
@@ -24,7 +26,7 @@ def run_report(study: Path, *, out: Path | None, formats: Sequence[str]) -> int:
     for name in formats:
         if name not in FORMATS:
             raise unknown("format of a report", name, FORMATS)
-    material = open_study(study)
+    material = _opened(study)
     page = out or study / "report.html"
     make_folder(page.parent)
     texts: dict[Path, str] = {}
@@ -47,7 +49,7 @@ def run_report(study: Path, *, out: Path | None, formats: Sequence[str]) -> int:
 
 def run_plot(study: Path, *, out: Path | None) -> int:
     """Write every figure as PDF and SVG, as wide as one column and as two; the exit code."""
-    material = open_study(study)
+    material = _opened(study)
     folder = out or study / "figures"
     make_folder(folder)
     for width in WIDTHS:
@@ -55,3 +57,14 @@ def run_plot(study: Path, *, out: Path | None) -> int:
             write_bytes(folder / name, content)
             print(folder / name)
     return 0
+
+
+def _opened(study: Path) -> Material:
+    """The study, and a line on stderr where it is not complete."""
+    material = open_study(study)
+    if material.gap is not None:
+        print(
+            f"faeval: warning: {material.gap}; to finish, repeat the command that made the study",
+            file=sys.stderr,
+        )
+    return material

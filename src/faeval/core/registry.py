@@ -14,12 +14,14 @@ class Registry(Generic[T]):
     """A mapping from names to objects of one kind, open to third parties.
 
     A package joins by an entry point in the group `faeval.<kind>s`, whose name is
-    the object's name; it is loaded on the first look-up that needs it.
+    the object's name; it is loaded on the first look-up that needs it. One that cannot be
+    loaded stands in nobody's way: it is in `broken`, and told to whoever asks for its name.
     """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, T] = {}
+        self._broken: dict[str, str] = {}
         self._discovered = False
 
     @property
@@ -49,6 +51,12 @@ class Registry(Generic[T]):
         try:
             return self._entries[name]
         except KeyError:
+            if why := self._broken.get(name):
+                raise InputError(
+                    f"a {self.kind} {name!r} that can be imported",
+                    why,
+                    "mend or uninstall the package that brings it",
+                ) from None
             raise unknown(self.kind, name, self._entries) from None
 
     def __iter__(self) -> Iterator[str]:
@@ -59,9 +67,20 @@ class Registry(Generic[T]):
         """Names and objects, sorted by name."""
         return ((name, self._entries[name]) for name in self)
 
+    @property
+    def broken(self) -> dict[str, str]:
+        """Names that another package brings and cannot keep, each with the error in one line."""
+        self._discover()
+        return dict(sorted(self._broken.items()))
+
     def _discover(self) -> None:
         if self._discovered:
             return
         self._discovered = True
         for point in entry_points(group=self.group):
-            self.register(point.name)(point.load())
+            try:
+                entry = point.load()
+            except Exception as error:  # whatever another package's code does as it is imported
+                self._broken[point.name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            else:
+                self.register(point.name)(entry)

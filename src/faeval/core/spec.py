@@ -1,6 +1,7 @@
 """Configured objects as plain data: `{"name": "dfa", "scale": 1.0}` and back."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
@@ -9,6 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from faeval.core.errors import InputError, unknown
 from faeval.core.registry import Registry
+
+# What pydantic calls the branches of a union, between the names of keys.
+_BRANCH = re.compile(r"(constrained-|literal\[|list\[|tuple\[|dict\[).*|str|int|float|bool")
 
 T = TypeVar("T")
 Spec = dict[str, Any]
@@ -66,15 +70,19 @@ def label(registry: Registry[type[T]], spec: Spec) -> str:
 
 def from_validation(error: ValidationError, where: str) -> InputError:
     """One line out of pydantic's report: the first value that is wrong, and where."""
-    first = error.errors()[0]
+    errors = error.errors()
+    # Of the branches of a union, the one that came furthest is what was meant.
+    same = [e for e in errors if e["loc"][:1] == errors[0]["loc"][:1]]
+    first = max(same, key=lambda e: len(e["loc"]))
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, InputError):
         return cause
-    path = ".".join(str(part) for part in first["loc"])
+    path = ".".join(str(part) for part in first["loc"] if not _BRANCH.fullmatch(str(part)))
     name = f"{path!r} of {where}" if path else where
     got = repr(first.get("input"))
+    said = re.sub(r"valid dictionary( or (instance|object) .*)?$", "mapping", first["msg"])
     return InputError(
-        f"a valid {name} ({first['msg'][0].lower()}{first['msg'][1:]})",
+        f"a valid {name} ({said[0].lower()}{said[1:]})",
         got if len(got) <= 80 else got[:77] + "...",
         "correct this value",
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from faeval.core.errors import InputError, unknown
 from faeval.core.trace import Trace
 from faeval.probe.guard import duplicate, undisturbed
-from faeval.probe.states import Tap
+from faeval.probe.states import Tap, few
 
 Tensors = Sequence[Tensor] | Mapping[str, Tensor]
 Credits = Tensors | Callable[[Trace], Tensors] | Literal["backward"]
@@ -31,6 +31,19 @@ def read_credits(credits: Credits | str, trace: Trace, names: Sequence[str]) -> 
             'write "backward" to read what the module\'s own backward delivers',
         )
     return _like_states(credits, trace.states, names)
+
+
+def check_finite(credits: Sequence[Tensor], trace: Trace, names: Sequence[str]) -> None:
+    """Raises InputError for a credit that is not finite in a sample where the pass itself is."""
+    passed = torch.stack([t.flatten(1).isfinite().all(dim=1) for t in (*trace.states, trace.error)])
+    for l, (name, credit) in enumerate(zip(names, credits, strict=True)):
+        bad = int((~credit.flatten(1).isfinite().all(dim=1) & passed.all(dim=0)).sum())
+        if bad:
+            raise InputError(
+                f"finite credits at h{l} {name}",
+                f"NaN or infinity in {bad} of {len(credit)} samples",
+                "mend the credits: states and error of these samples are finite",
+            )
 
 
 def own_backward(tap: Tap, module: nn.Module, x: Tensor, y: Tensor) -> tuple[Trace, list[Tensor]]:
@@ -110,7 +123,7 @@ def _deliver(tap: Tap, module: nn.Module, x: Tensor, y: Tensor) -> tuple[Trace, 
     if missing:
         raise InputError(
             "a backward pass that delivers something at every state",
-            f"nothing at {', '.join(map(repr, missing))}",
+            f"nothing at {few([*map(repr, missing)])}",
             "name the submodules whose outputs the library teaches; one that switches itself off "
             "in evaluation mode cannot be read this way",
         )
@@ -127,7 +140,8 @@ def _like_states(tensors: Tensors, states: Sequence[Tensor], names: Sequence[str
                 raise unknown("state", str(name), names)
         missing = [name for name in names if name not in tensors]
         if missing:
-            raise InputError("a credit for every state", f"none for {missing}", "add them")
+            told = few([*map(repr, missing)])
+            raise InputError("a credit for every state", f"none for {told}", "add them")
         tensors = [tensors[name] for name in names]
     ok = isinstance(tensors, Sequence) and not isinstance(tensors, str | Tensor)
     if not ok or len(tensors) != len(states):

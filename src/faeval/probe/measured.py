@@ -13,10 +13,18 @@ from rich.text import Text
 from faeval.core import frames
 from faeval.core.errors import InputError
 from faeval.core.reading import Reading
+from faeval.probe.remedies import Seed, mendable
 from faeval.probe.truth import Source, Truth
 from faeval.report.notebook import Page
 from faeval.report.terminal import PLAIN_WIDTH, show_findings
-from faeval.verdict.checks import CHECKS, depth_utility, reference_validity
+from faeval.report.wording import chance
+from faeval.verdict.checks import (
+    CHECKS,
+    convergence,
+    depth_utility,
+    reference_validity,
+    true_labels,
+)
 from faeval.verdict.finding import Finding
 from faeval.verdict.judge import Verdict, judge
 from faeval.verdict.method import Method, Run, Thresholds
@@ -81,10 +89,6 @@ class Measured:
         show_findings(screen, self.findings)
 
 
-Seed = tuple[float | None, float | None]
-"""Accuracy, and that of the frozen-blocks control."""
-
-
 def seeds(
     accuracy: float | Sequence[float] | None, control: float | Sequence[float] | None
 ) -> list[Seed]:
@@ -112,14 +116,21 @@ def judged(
     thresholds: Thresholds,
     divergence: str | None,
 ) -> Measured:
-    """Every check on the readings, and depth utility on the accuracies of all seeds."""
+    """Every check on the readings, and depth utility on the accuracies of all seeds.
+
+    A module tells neither the labels it was trained on nor whether other seeds diverged: these
+    checks are left out, unless the module itself is not finite.
+    """
     # The module is one seed: the others have an accuracy, but were not read.
     accuracy, control = runs[0]
     read = Method(name, 0.0, (Run(0, accuracy, tuple(readings), control, divergence),))
     trained = Method(name, 0.0, tuple(Run(i, a, (), c) for i, (a, c) in enumerate(runs)))
     findings: list[Finding] = []
     for check in CHECKS:
-        findings.append(check(trained if check is depth_utility else read, thresholds))
+        if check is true_labels or (check is convergence and divergence is None):
+            continue
+        found = check(trained if check is depth_utility else read, thresholds)
+        findings.append(mendable(found, states, readings, runs))
         if check is reference_validity:
             findings.append(truth.finding(read, states))
     return Measured(
@@ -136,7 +147,14 @@ def judged(
 def _accuracies(what: str, value: float | Sequence[float] | None) -> list[float]:
     if value is None:
         return []
-    values = [float(v) for v in (value if isinstance(value, Sequence) else [value])]
+    try:
+        values = [float(v) for v in (value if isinstance(value, Sequence) else [value])]
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{what} as a number from 0 to 1, or one per seed",
+            type(value).__name__,
+            "train and score that network first, and give its accuracy",
+        ) from None
     if not values or not all(0 <= v <= 1 for v in values):
         raise InputError(
             f"{what} as fractions from 0 to 1, one per seed", repr(value), "divide percent by 100"
@@ -156,7 +174,7 @@ def _table(states: Sequence[str], readings: Sequence[Reading]) -> Table:
             _signed(r.cosine_mean),
             "" if None in (r.cosine_low, r.cosine_high)
             else f"{r.cosine_low:+.2f} to {r.cosine_high:+.2f}",
-            "" if null is None or null.std is None else f"±{null.std:.3f}",
+            "" if null is None else chance(null.mean, null.std),
             "" if null is None or null.p is None else f"{null.p:.2g}",
             _signed(r.cosine_clamped),
             *("–" if v is None else f"{v:.1e}" for v in (r.reference_norm, r.credit_norm)),

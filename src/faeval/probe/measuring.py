@@ -1,14 +1,16 @@
 """`faeval.measure`: the measurement of any module."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from faeval.core import random
 from faeval.core.errors import InputError
 from faeval.core.reading import NullReading, ProbeReading, Reading
+from faeval.core.spec import from_validation
 from faeval.measurement.functional import Tail
 from faeval.measurement.reading import (
     read_direction,
@@ -18,7 +20,7 @@ from faeval.measurement.reading import (
     sampled,
 )
 from faeval.measurement.reference import double, reading_copy
-from faeval.probe.credits import Credits, Redrawn, own_backward, read_credits
+from faeval.probe.credits import Credits, Redrawn, check_finite, own_backward, read_credits
 from faeval.probe.guard import duplicate, undisturbed
 from faeval.probe.measured import Measured, judged, seeds
 from faeval.probe.nulls import NullOption, drawn_nulls, gaussian_nulls
@@ -47,7 +49,7 @@ def measure(
     control: float | Sequence[float] | None = None,
     name: str | None = None,
     generator: torch.Generator | None = None,
-    thresholds: Thresholds | None = None,
+    thresholds: Thresholds | Mapping[str, float] | None = None,
 ) -> Measured:
     """Compare credits a_l with the gradients g_l = ∂ℓ_n/∂h_l of any module, and judge.
 
@@ -75,7 +77,8 @@ def measure(
             sample): use few samples and small states, or write the twin. Whatever the source,
             it is checked against the losses along random directions and its error told.
         null: chance level of the mean cosine under fresh feedback. "gaussian": the credit is
-            a_l = B_l e with i.i.d. Gaussian B_l and e = `trace.error` (closed form). Tensors s_l
+            a_l = B_l e with i.i.d. Gaussian B_l and e = `trace.error` (closed form; refused where
+            N > C samples show that the credit is not linear in e). Tensors s_l
             (N, C) in a sequence or by name, None where there is none: the same with a_l = B_l s_l.
             A function draws `draws` times, exact ranks: `fresh(trace, generator)` → credits, or
             for "backward" `fresh(copy, generator)`, which redraws the feedback of a copy of the
@@ -89,7 +92,7 @@ def measure(
             verdict at most caution.
         name: what the table calls it (default: the class).
         generator: of all random numbers; the default gives the same ones each time.
-        thresholds: of the checks.
+        thresholds: of the checks, or a dictionary of those that differ from the defaults.
 
     Returns:
         Measured.
@@ -97,7 +100,8 @@ def measure(
     Raises:
         InputError: unknown, uncalled or misordered states; wrong shapes; a loss that is not
             (N,); credits or null of another form; a twin that computes something else; samples
-            that depend on each other; a backward that does not reach a state.
+            that depend on each other; a backward that does not reach a state; credits that are
+            not finite where the pass is, or that the closed form of `null` is not made for.
     """
     backward = isinstance(credits, str) and credits == "backward"
     samples = _probe_samples(probes)
@@ -107,7 +111,10 @@ def measure(
             'credits="backward" alone',
             "give a plain module of the same function as twin=",
         )
-    runs = seeds(accuracy, control)
+    _check_module("a module", module)
+    if twin is not None:
+        _check_module("a twin", twin)
+    limits, runs = _thresholds(thresholds), seeds(accuracy, control)
     seed = 0 if generator is None else _seed(generator)
     with undisturbed(module, *() if twin is None else (twin,)):
         x, y = _batch(batch)
@@ -122,6 +129,7 @@ def measure(
         else:
             trace = tap.trace(reading_copy(duplicate(module)), x, y)
             values = read_credits(credits, trace, tap.names)
+            check_finite(values, trace, tap.names)
         truth = find_truth(
             tap, module, twin, x, y,
             trusted=not backward, autocast=precisions, generator=random.generator(seed, "truth"),
@@ -147,7 +155,7 @@ def measure(
             readings = [replace(r, probes=p) for r, p in zip(readings, moved, strict=True)]
     return judged(
         name or type(module).__name__, tap.names, readings, truth, runs,
-        thresholds or Thresholds(), _divergence(tap, truth),
+        limits, _divergence(tap, truth),
     )  # fmt: skip
 
 
@@ -233,11 +241,37 @@ def _batch(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     if not ok or not len(batch[0]) or len(batch[0]) != len(batch[1]):
         raise InputError(
             "a batch (x, y) of two tensors with at least one sample, as many in both",
-            str([tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in batch]),
+            _told(batch),
             "pass for example batch=next(iter(loader))",
         )
     # Also out of inference mode, where autograd could not keep them.
     return batch[0].detach().clone(), batch[1].detach().clone()
+
+
+def _told(batch: object) -> str:
+    """What came in place of a pair, in a few words."""
+    if isinstance(batch, Tensor):
+        return f"one tensor of shape {tuple(batch.shape)}"
+    if not isinstance(batch, list | tuple):
+        return type(batch).__name__
+    parts = [str(tuple(t.shape)) if isinstance(t, Tensor) else type(t).__name__ for t in batch[:3]]
+    more = f" … ({len(batch)} in all)" if len(batch) > 3 else ""
+    return f"{type(batch).__name__} of {', '.join(parts) or 'nothing'}{more}"
+
+
+def _check_module(what: str, module: object) -> None:
+    if not isinstance(module, nn.Module):
+        a = "the class " + module.__name__ if isinstance(module, type) else type(module).__name__
+        raise InputError(f"{what} that is an nn.Module", a, "pass the network itself, an instance")
+
+
+def _thresholds(given: Thresholds | Mapping[str, float] | None) -> Thresholds:
+    if isinstance(given, Thresholds):
+        return given
+    try:
+        return Thresholds.model_validate({} if given is None else given)
+    except ValidationError as error:
+        raise from_validation(error, "Thresholds") from None
 
 
 def _seed(generator: torch.Generator) -> int:

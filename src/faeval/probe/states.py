@@ -1,7 +1,7 @@
 """The states of any module: read, and replaced, at named submodules by forward hooks."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +9,41 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from faeval.core.errors import InputError, unknown
+from faeval.core.errors import InputError
 from faeval.core.trace import Trace
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(output, y) → ℓ_n, shape (N,): per sample, no 1/N."""
 
+LISTED = 20  # submodules in a message, at most
+
 Change = Mapping[int, Callable[[Tensor], Tensor]]
 """By number of a state, what the rest of the network gets in its place."""
 
 
+IGNORED = -100  # a label that PyTorch's cross-entropy leaves out
+
+
 def cross_entropy(output: Tensor, y: Tensor) -> Tensor:
-    """ℓ_n = −log softmax(output_n)[y_n], from (N, C) and labels (N,)."""
+    """ℓ_n = −log softmax(output_n)[y_n], from (N, C) and labels (N,); also from probabilities y
+    (N, C), −Σ_c y_nc log softmax(output_n)_c.
+
+    Raises InputError for y of another form, or labels beyond the C classes.
+    """
+    fix = "give class numbers, or another loss="
+    if y.is_floating_point() or y.is_complex() or y.dtype is torch.bool or y.ndim != 1:
+        if y.is_floating_point() and y.shape == output.shape and y.ndim == 2:
+            return F.cross_entropy(output, y, reduction="none")
+        got = f"{y.dtype} {tuple(y.shape)}"
+        raise InputError(f"integer labels of shape ({len(output)},) for cross-entropy", got, fix)
+    if output.ndim != 2:
+        raise InputError("an output (N, C) for cross-entropy", str(tuple(output.shape)), fix)
+    y, classes = y.long(), output.shape[1]
+    outside = y[((y < 0) & (y != IGNORED)) | (y >= classes)]
+    if len(outside):
+        raise InputError(
+            f"labels from 0 to {classes - 1}, one per output", str(outside[0].item()), fix
+        )
     return F.cross_entropy(output, y, reduction="none")
 
 
@@ -40,9 +63,7 @@ class Tap:
         known = [name for name, _ in module.named_modules() if name]
         for name in self.names:
             if name not in known:
-                # A large network has hundreds: tell the nearest.
-                near = difflib.get_close_matches(str(name), known, n=8, cutoff=0.0)
-                raise unknown(f"submodule of {type(module).__name__}", str(name), near)
+                raise _unknown_submodule(module, str(name), known)
         if not self.names or len(set(self.names)) < len(self.names):
             raise InputError(
                 "at least one state, and no name twice",
@@ -125,7 +146,7 @@ class Tap:
         if missing:
             raise InputError(
                 "submodules that the forward pass calls",
-                f"no call of {', '.join(map(repr, missing))}",
+                f"no call of {few([*map(repr, missing)])}",
                 "name submodules that are called as modules, not by their weights",
             )
         order = [self.names[state] for state in found]
@@ -135,6 +156,27 @@ class Tap:
                 repr(list(self.names)),
                 f"write states={order!r}",
             )
+
+
+def few(names: Sequence[str]) -> str:
+    """The first three names, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _unknown_submodule(module: nn.Module, name: str, known: Sequence[str]) -> InputError:
+    near = difflib.get_close_matches(name, known, n=8)
+    told = list(known)
+    if len(known) > LISTED:
+        # A large network has hundreds: tell the nearest.
+        told = difflib.get_close_matches(name, known, n=8, cutoff=0.0)
+        told.append(f"… ({len(known)} in all)")
+    listing = ", ".join(told) or "none"
+    return InputError(
+        f"a known submodule of {type(module).__name__}",
+        repr(name),
+        f"did you mean {near[0]!r}? Known: {listing}" if near else f"known: {listing}",
+    )
 
 
 def _rows(value: Any, origin: str, samples: int) -> Tensor:

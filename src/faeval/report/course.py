@@ -17,7 +17,7 @@ from faeval.report.figure import (
     visible,
 )
 from faeval.report.material import Member
-from faeval.report.wording import magnitude, signed
+from faeval.report.wording import chance, magnitude, signed
 from faeval.verdict.method import Thresholds
 from faeval.verdict.onset import Course, onsets
 
@@ -176,4 +176,4 @@ def _epochs(read: Collection[int]) -> Spec:
 
 def _null(reading: Reading) -> str:
     null = reading.null
-    return "not taken" if null is None or null.std is None else f"±{null.std:.3f}"
+    return "not taken" if null is None or null.std is None else chance(null.mean, null.std)

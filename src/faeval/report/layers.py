@@ -22,7 +22,7 @@ from faeval.report.figure import (
 )
 from faeval.report.material import Member
 from faeval.report.view import StateRow, state_rows
-from faeval.report.wording import extent, magnitude, signed, spread
+from faeval.report.wording import chance, extent, magnitude, signed
 from faeval.verdict.method import Thresholds, layers_of
 
 NORMS = {
@@ -59,12 +59,13 @@ def cosine_figure(member: Member, thresholds: Thresholds, domain: list[float]) -
     values, band, seeds, draws = [], [], [], []
     for row in rows:
         if row.fresh is not None:
+            null = chance(row.null_mean, row.null)
             draws.append({"state": row.state, "value": rounded(row.fresh),
-                          "fresh": signed(row.fresh), "null": spread(row.null, 3)})  # fmt: skip
+                          "fresh": signed(row.fresh), "null": null})  # fmt: skip
         shown = {
             "state": row.state, "true": signed(row.cosine.estimate if row.cosine else None),
             "interval": extent(row.cosine) or "one seed, no interval",
-            "null": spread(row.null, 3) or "not taken", "clamped": signed(row.clamped),
+            "null": chance(row.null_mean, row.null) or "not taken", "clamped": signed(row.clamped),
             "fresh": "not taken" if row.fresh is None else signed(row.fresh),
         }  # fmt: skip
         if row.cosine:
@@ -88,7 +89,7 @@ def cosine_figure(member: Member, thresholds: Thresholds, domain: list[float]) -
             std = sum(n.std or 0.0 for n in nulls) / len(nulls)
             mean = sum(n.mean or 0.0 for n in nulls) / len(nulls)
             ends = {"from": rounded(mean - 2 * std), "to": rounded(mean + 2 * std)}
-            band.append({"state": f"h{at[0].state}", "null": spread(std, 3), **ends})
+            band.append({"state": f"h{at[0].state}", "null": chance(mean, std), **ends})
     y = {"field": "value", "type": "quantitative", "title": "cosine with the true gradient",
          "scale": {"domain": domain, "nice": False}}  # fmt: skip
     hover = tooltip(state="state", quantity="what", true="cosine", interval="over seeds",
@@ -123,7 +124,7 @@ def cosine_figure(member: Member, thresholds: Thresholds, domain: list[float]) -
     if not band:
         layers = layers[1:]
     profile = ", ".join(f"{r.state} {signed(r.cosine.estimate if r.cosine else None)}"
-                        f"{f' (null {spread(r.null, 3)})' if r.null is not None else ''}"
+                        f"{f' (null {chance(r.null_mean, r.null)})' if r.null is not None else ''}"
                         for r in rows)  # fmt: skip
     return Figure(
         f"cosine-{member.slug}",
@@ -271,7 +272,7 @@ def _cosine_cells(row: StateRow) -> tuple[str, ...]:
         row.state,
         signed(row.cosine.estimate if row.cosine else None),
         extent(row.cosine),
-        spread(row.null, 3),
+        chance(row.null_mean, row.null),
         signed(row.fresh),
         signed(row.clamped),
     )

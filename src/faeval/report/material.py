@@ -91,6 +91,17 @@ class Material:
     commands: tuple[str, ...] = ()
 
     @property
+    def gap(self) -> str | None:
+        """What the study lacks, in a sentence; None where every planned trial left a record."""
+        if not (n := len(self.missing)):
+            return None
+        names = ", ".join(self.missing[:3]) + (", …" if n > 3 else "")
+        return (
+            f"{n} planned trial{'s' * (n > 1)} left no record and {'are' if n > 1 else 'is'} in no "
+            f"average: {names}"
+        )
+
+    @property
     def records(self) -> list[TrialRecord]:
         """Every record but those that chose learning rates, once: methods before what has fewer
         trainable blocks."""

@@ -10,6 +10,7 @@ from faeval.report.tables import (
     Table,
     control_table,
     finding_table,
+    latex_text,
     method_table,
     onset_table,
     rate_table,
@@ -52,13 +53,16 @@ def tables_markdown(material: Material) -> str:
         for change in changes(material.judgement.contrasts)
     ]
     parts += [f"{f.sentence}" for f in material.conclusions]
-    return f"# {material.title}\n\n" + "\n\n".join(parts) + "\n"
+    return "\n\n".join([f"# {material.title}", *_gap(material), *parts]) + "\n"
 
 
 def tables_latex(material: Material) -> str:
     """All tables with booktabs rules; `\\usepackage{booktabs}` and `\\input{tables}`."""
     head = f"% {material.title}\n% \\usepackage{{booktabs}}\n"
-    return head + "\n\n".join(t.latex(label) for label, t in tables(material).items()) + "\n"
+    parts = [t.latex(label) for label, t in tables(material).items()]
+    # Set, not only commented: a table whose seeds are incomplete says so in print.
+    gap = [rf"\noindent\textbf{{{latex_text(text)}}}" for text in _gap(material, bold="")]
+    return head + "\n\n".join([*gap, *parts]) + "\n"
 
 
 def csv_files(material: Material) -> dict[str, str]:
@@ -105,10 +109,15 @@ def references(material: Material) -> str:
 
 def appendix(material: Material) -> str:
     """The reporting template, filled, as Markdown: what a reader needs to judge the numbers."""
-    parts = [f"# How these results were obtained: {material.title}", _setting(material)]
+    title = f"# How these results were obtained: {material.title}"
+    parts = [title, *_gap(material), _setting(material)]
     parts += [_method(material, member) for member in material.members]
     parts.append("## Pitfalls\n\n" + "\n".join(_pitfalls(material)))
     return "\n\n".join(parts) + "\n"
+
+
+def _gap(material: Material, bold: str = "**") -> list[str]:
+    return [] if material.gap is None else [f"{bold}Incomplete: {material.gap}.{bold}"]
 
 
 def _setting(material: Material) -> str:

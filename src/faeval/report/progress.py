@@ -110,6 +110,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 worker`, `12 trials`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def _counts(trials: Sequence[Progress]) -> str:
     """`trials: 3 finished, 2 running, 1 failed, 6 left`."""
     count = Counter("left" if p.status == "waiting" else p.status for p in trials)

@@ -11,6 +11,7 @@ from faeval.report.view import MethodRow, StateRow
 from faeval.report.wording import (
     NONE,
     accuracy,
+    chance,
     extent,
     extent_points,
     limit,
@@ -113,7 +114,7 @@ def state_table(title: str, rows: Sequence[StateRow], level: float) -> Table:
                 signed(row.cosine.estimate if row.cosine else None),
                 extent(row.cosine),
                 spread(row.spread, 2),
-                spread(row.null, 3),
+                chance(row.null_mean, row.null),
                 signed(row.clamped),
                 magnitude(row.reference_norm),
                 magnitude(row.credit_norm),
@@ -139,7 +140,7 @@ def control_table(title: str, rows: Sequence[StateRow]) -> Table | None:
                 row.state,
                 signed(row.cosine.estimate if row.cosine else None),
                 signed(row.fresh),
-                spread(row.null, 3),
+                chance(row.null_mean, row.null),
                 signed(row.update_cosine),
                 magnitude(row.update_error),
             )

@@ -21,10 +21,10 @@ from faeval.verdict.method import Method
 class StateRow:
     """One state of a method: means over seeds; None where some seed has no number.
 
-    `cosine` is the interval over seeds; `spread` the standard deviation over images and
-    `null` that over fresh feedback, of one seed each; `fresh` the cosine of one fresh draw of
-    feedback beside that null. `update_cosine` compares the update of the stage that ends here with
-    the true one, `update_error` with its own closed form (the largest over seeds).
+    `cosine` is the interval over seeds; `spread` the standard deviation over images and `null`
+    that over fresh feedback, about `null_mean`, of one seed each; `fresh` the cosine of one fresh
+    draw of feedback beside that null. `update_cosine` compares the update of the stage that ends
+    here with the true one, `update_error` with its own closed form (the largest over seeds).
     """
 
     state: str
@@ -40,6 +40,7 @@ class StateRow:
     fresh: float | None = None
     update_cosine: float | None = None
     update_error: float | None = None
+    null_mean: float | None = None
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,9 @@ def legend(samples: int) -> str:
     return (
         f"cosine: credit with the float64 gradient, mean over {samples} test samples; images: "
         "standard deviation over them (no evidence: they share one feedback); null: standard "
-        "deviation under fresh feedback; clamped: F.cosine_similarity on the mean-loss "
-        "gradient; ‖g‖ per sample; error: relative, of the float32 gradient against float64; "
-        "undef: samples without a cosine."
+        "deviation under fresh feedback, and its mean where that is not 0; clamped: "
+        "F.cosine_similarity on the mean-loss gradient; ‖g‖ per sample; error: relative, of the "
+        "float32 gradient against float64; undef: samples without a cosine."
     )
 
 
@@ -216,6 +217,7 @@ def _state_row(name: str, at: Sequence[Reading], level: float) -> StateRow:
         _mean(r.null and r.null.fresh for r in at),
         _mean(r.update_cosine for r in at),
         max((r.update_error for r in at if r.update_error is not None), default=None),
+        _mean(r.null and r.null.mean for r in at),
     )
 
 

@@ -42,6 +42,14 @@ def spread(value: float | None, digits: int) -> str:
     return "" if value is None else f"±{value:.{digits}f}"
 
 
+def chance(mean: float | None, std: float | None) -> str:
+    """The cosines of fresh feedback: `±0.020` about 0, or `+0.93 ±0.000` about another mean."""
+    if std is None:
+        return ""
+    off = mean is not None and abs(mean) > max(2 * std, 0.005)
+    return f"{f'{mean:+.2f} ' if off else ''}{spread(std, 3)}"
+
+
 def value(number: float | None) -> str:
     """What a check found: `54`, `1.7e-06`."""
     return NONE if number is None else f"{number:.2g}"

@@ -1,13 +1,14 @@
 """The contract of a credit rule, and its registry."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import isfinite
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from faeval.core.errors import InputError
 from faeval.core.reading import Diagnostic
 from faeval.core.registry import Registry
 from faeval.core.trace import Trace
@@ -37,6 +38,8 @@ class Claims:
     direct              every state's credit comes straight from the output: none is made from that
                         of another state
     teaches             `all` stages, or the `head` alone: stem and blocks stay as they are
+
+    Raises InputError for a value that is none of these.
     """
 
     uses_labels: bool
@@ -49,6 +52,32 @@ class Claims:
     gaussian_in: Literal["error", "target"] | None = None
     direct: bool = False
     teaches: Literal["all", "head"] = "all"
+
+    def __post_init__(self) -> None:
+        for name, allowed in _ALLOWED.items():
+            value = getattr(self, name)
+            if not any(value is a if isinstance(a, bool) else value == a for a in allowed):
+                listed = [f"{a}" if isinstance(a, bool | None) else f"'{a}'" for a in allowed]
+                raise InputError(
+                    f"a claim {name} that is one of {', '.join(listed)}",
+                    repr(value),
+                    "correct the claims of this rule",
+                )
+
+
+def _values(kind: object) -> tuple[str | bool | None, ...]:
+    """All that a field of this type may hold; nothing for one that holds any text."""
+    if kind in (bool, type(None)):
+        return (True, False) if kind is bool else (None,)
+    return tuple(
+        value
+        for part in get_args(kind)
+        for value in ((part,) if isinstance(part, str) else _values(part))
+    )
+
+
+# Made once: claims are asked for at every step of training.
+_ALLOWED = {field.name: some for field in fields(Claims) if (some := _values(field.type))}
 
 
 class Rule(ABC):

@@ -81,6 +81,11 @@ class USF(SignSymmetric):
     `SignSymmetric`.
     """
 
+    @property
+    def claims(self) -> Claims:
+        limit = "every weight of a layer has the magnitude μ"
+        return replace(super().claims, equals_bp=limit)
+
     def magnitude(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
         return torch.tensor((3 * shape[1:].numel()) ** -0.5)
 

@@ -32,7 +32,7 @@ class StudyConfig(BaseModel):
     """The keys of a study file; each has a flag of `faeval audit` or stays at its default.
 
     Every key may hold a list, and so may every option of a model, a rule or a recipe: the study
-    is the grid of them all.
+    is the grid of them all. A single rule, penalty or seed needs no list.
 
     data        name of a data set
     model       name, or mapping with `name` and options; what is left out is the default
@@ -68,6 +68,18 @@ class StudyConfig(BaseModel):
     tune: Tuning | None = None
     groups: dict[str, dict[str, Any]] = {}
     thresholds: Thresholds = Thresholds()
+
+    @field_validator("rules", "penalties", "seeds", mode="before")
+    @classmethod
+    def _one_is_a_list_of_one(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str | int | float | dict) else given
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _yaml_takes_true_for_a_boolean(cls, given: Any) -> Any:
+        if isinstance(given, list):
+            return ["true" if value is True else value for value in given]
+        return "true" if given is True else given
 
     @field_validator("data", "trainable_blocks", "penalties", "seeds", "labels", "epochs")
     @classmethod

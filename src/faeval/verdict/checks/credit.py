@@ -10,6 +10,7 @@ from faeval.verdict.finding import Finding, Reporter, percent, places
 from faeval.verdict.method import Method, Thresholds, states_of, without_credit
 
 _BY_ITS_RULE = "The network was trained by its rule."
+_NOT_THE_GRADIENT = "The credit is not the gradient."
 
 
 def rule_active(method: Method, thresholds: Thresholds) -> Finding:
@@ -30,7 +31,7 @@ def rule_active(method: Method, thresholds: Thresholds) -> Finding:
     cosines = [(r.update_cosine, r.state) for r in readings if r.update_cosine is not None]
     if not cosines:
         kind = "credit"
-        cosines = [(r.cosine_mean, r.state) for r in readings if r.cosine_mean is not None]
+        cosines = [(_with_any(r), r.state) for r in readings if r.cosine_mean is not None]
     if any(r.update_error is None and r.update_cosine is not None for r in readings):
         return report.unmeasured("some update has no finite distance from its closed form")
     errors = [(r.update_error, r.state) for r in readings if r.update_error is not None]
@@ -49,7 +50,10 @@ def rule_active(method: Method, thresholds: Thresholds) -> Finding:
     lowest, state = min(cosines, default=(math.inf, 0))
     if zero and lowest > 1 - thresholds.construction:
         told = f"the credit is zero at {places(zero)}, where backpropagation has a gradient"
-        return report.settled("; ".join(filter(None, (told, matched))), _BY_ITS_RULE)
+        return report.settled(
+            "; ".join(filter(None, (told, matched))),
+            _BY_ITS_RULE if errors else _NOT_THE_GRADIENT,
+        )
     if not cosines:
         return report.unmeasured("no update and no credit to compare")
     told = (
@@ -65,7 +69,7 @@ def rule_active(method: Method, thresholds: Thresholds) -> Finding:
         lowest,
         1 - thresholds.construction,
         "; ".join(filter(None, (told, matched))),
-        _BY_ITS_RULE,
+        _BY_ITS_RULE if kind == "update" else _NOT_THE_GRADIENT,
         "The rule is backpropagation in disguise: its accuracy and cosines say nothing of it.",
     )
 
@@ -209,7 +213,21 @@ def _chance(deep: Sequence[tuple[Reading, ...]]) -> str:
 
 def _is_reference(reading: Reading, thresholds: Thresholds) -> bool:
     quantiles = reading.cosine_quantiles
-    return quantiles is not None and quantiles[0] >= 1 - thresholds.construction
+    return quantiles is not None and (
+        max(quantiles[0], _with_working(reading)) >= 1 - thresholds.construction
+    )
+
+
+def _with_working(reading: Reading) -> float:
+    """Cosine of the credit with the gradient in working precision: 1 where the credit is that
+    gradient, even if its own rounding, as in samples that are classified for certain, leaves
+    little of the agreement with float64."""
+    working = reading.precisions[0].cosine if reading.precisions else None
+    return -1.0 if working is None else working
+
+
+def _with_any(reading: Reading) -> float:
+    return max(reading.cosine_mean or -1.0, _with_working(reading))
 
 
 def _untested(reading: Reading) -> bool:

@@ -8,7 +8,7 @@ from faeval.verdict.method import Method, Thresholds
 def depth_utility(method: Method, thresholds: Thresholds) -> Finding:
     """Accuracy over that of the frozen-blocks control of the same seed, paired
     (arXiv 2606.21126, check d); with several seeds the Student-t interval must clear the
-    limit too."""
+    limit too. Where it holds gains on both sides of the limit, the question is open: caution."""
     paired = [
         (run.accuracy, run.control)
         for run in method.completed
@@ -21,26 +21,31 @@ def depth_utility(method: Method, thresholds: Thresholds) -> Finding:
     gain = paired_t(*zip(*paired, strict=True), population="seeds", level=thresholds.level)
     limit = thresholds.depth_gain - ROUNDING
     reached = gain.estimate >= limit
-    # A gain that is there but not sure needs seeds; one that is not there refutes the claim.
-    report = Reporter(method, "depth utility", "caution" if reached else "refuse")
     harm = gain.estimate <= -thresholds.depth_gain and (gain.high is None or gain.high < 0)
-    return report.at_least(
+    open_ = not reached and gain.high is not None and gain.high >= limit
+    # Below that of a constant prediction, which only R² of real targets can be.
+    worthless = all(accuracy < 0 for accuracy, _ in paired)
+    # A gain that is not sure needs seeds; one that is not there refutes the claim.
+    unsure = (reached or open_) and not worthless
+    return Reporter(method, "depth utility", "caution" if unsure else "refuse").at_least(
         gain.estimate,
         thresholds.depth_gain,
         f"{points(gain.estimate)} over frozen blocks ({_spread(gain)}; limit "
         f"{points(thresholds.depth_gain)})",
         "The trained blocks earn their keep.",
-        "The gain may be chance, for its interval reaches below the limit: add seeds (with the "
-        "same --out, only the new ones are trained)."
+        "The network predicts no better than a constant: there is no use to compare."
+        if worthless
+        else "The gain may be chance, for its interval reaches below the limit: add seeds (with "
+        "the same --out, only the new ones are trained)."
         if reached
         else "Training the blocks does harm: the network is better with random ones."
         if harm
         else "No gain over random blocks is shown, and these few seeds do not rule one out either: "
         "add seeds before saying more."
-        if gain.high is not None and gain.high >= limit
+        if open_
         else "Training the blocks gains nothing worth the name over random ones: the accuracy "
         "is that of stem and head.",
-        also=gain.low is None or gain.low >= limit,
+        also=not worthless and (gain.low is None or gain.low >= limit),
     )
 
 

@@ -14,8 +14,10 @@ def convergence(method: Method, thresholds: Thresholds) -> Finding:
     return Reporter(method, "convergence", "refuse").at_most(
         len(diverged),
         0,
-        f"diverged: {', '.join(diverged)}" if diverged else "every run ended with finite numbers",
-        "No seed is missing from the averages.",
+        f"diverged: {', '.join(diverged)}"
+        if diverged
+        else "every run that was recorded ended with finite numbers",
+        "No run that was recorded is left out of the averages.",
         "What remains is a selection of the seeds that survived.",
     )
 
