@@ -22,8 +22,8 @@ def check(plan: Plan, datasets: Mapping[str, Dataset]) -> None:
 
     Raises InputError for the first one that makes no sense: an architecture that does not take
     the inputs, a rule or recipe that does not fit the model, a rule whose credits are not shaped
-    like the states or that fails, labels that cannot be drawn, or a
-    validation split that leaves nothing.
+    like the states or that fails, labels that cannot be drawn, or a validation split that leaves
+    nothing.
     """
     seen: set[str] = set()
     for trial in plan.trials:
