@@ -114,6 +114,7 @@ def test_the_study_files_that_are_shown_can_be_planned(page):
         assert plan(StudyConfig.parse(keys)).trials
 
 
+@pytest.mark.slow
 def test_the_rule_of_the_docs_is_listed_audited_and_held_to_its_claims(tmp_path):
     """The page's files, installed as an installer leaves them, and its commands in turn."""
     rule, small_study = blocks(OWN_RULE, "python")

@@ -393,6 +393,7 @@ def test_measure_of_a_study_instead_of_a_trial(call: Call, finished):
     told(call("measure", finished[0]), "trial.json")
 
 
+@pytest.mark.slow
 def test_a_study_that_meets_a_corrupted_checkpoint_tells_it_and_goes_on(tmp_path, finished):
     """Not bad input to the command as a whole: the others are judged, the code is 2."""
     import shutil

@@ -107,6 +107,7 @@ def test_what_cannot_be_trained_is_told_before_anything_is_written(call: Call, t
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_tuned_study_goes_from_rates_to_its_finding(tmp_path):
     """Both rounds, then the same command again: nothing is left to train."""
     study = tmp_path / "tuned.yaml"
