@@ -11,7 +11,7 @@ from faeval.core.reading import Diagnostic
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 from faeval.rules.base import RULES, Claims, Feedback, Rule, diagnostic, terminal_gradient
-from faeval.rules.learning import learn
+from faeval.rules.learning import descend
 from faeval.rules.predictor import draw_predictor, follow_scales, move, parameters, predict
 
 
@@ -97,9 +97,7 @@ class CreditBridge(Rule):
                 xi = self.noise * feedback["scale"][l] * z
                 gap = _consistency(trace, l, p, feedback["scale"], e, xi)
                 loss = loss + (gap / (2 * self.noise)).square().mean()
-            gradients = torch.autograd.grad(loss, list(p.values()), allow_unused=True)
-        taught = {n: d for n, d in zip(p, gradients, strict=True) if d is not None}
-        learn(feedback, taught, learning_rate=self.learning_rate, weight_decay=weight_decay)
+        descend(feedback, loss, p, learning_rate=self.learning_rate, weight_decay=weight_decay)
 
     def diagnostics(self, model: Staged, trace: Trace, feedback: Feedback) -> list[Diagnostic]:
         """The terminal condition's relative squared error, mean over samples."""

@@ -15,7 +15,12 @@ from faeval.models.staged import Staged
 from faeval.rules.base import RULES, Claims, Feedback, Rule
 from faeval.rules.direct import delivered, gaussian, one_per_state, rows, to_states
 from faeval.rules.positions import Tokens
-from faeval.rules.transposes import replaceable_layers, substituted, weight_layers
+from faeval.rules.transposes import (
+    layers_to_replace,
+    replaceable_layers,
+    substituted,
+    weight_layers,
+)
 
 
 @RULES.register("dfa_layer")
@@ -51,7 +56,7 @@ class DFALayer(Rule):
         draw = gaussian(self.scale, generator)
         feedback = one_per_state(model, self.tokens, draw)
         shapes = _input_shapes(model)
-        for name in replaceable_layers(model):
+        for name in layers_to_replace(model):
             feedback[name] = draw(rows(shapes[name], self.tokens), model.classes)
         return feedback
 

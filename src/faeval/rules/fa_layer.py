@@ -10,7 +10,7 @@ from torch import Tensor
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 from faeval.rules.base import RULES, Claims, Feedback, Rule, backward_credit
-from faeval.rules.transposes import Layer, replaceable_layers, run_through
+from faeval.rules.transposes import Layer, layers_to_replace, replaceable_layers, run_through
 
 
 @RULES.register("fa_layer")
@@ -49,19 +49,18 @@ class FALayer(Rule):
         return {
             name: torch.randn(layer.weight.shape, generator=generator)
             * (self.scale / layer.weight[0].numel() ** 0.5)
-            for name, layer in self._replaced(model).items()
+            for name, layer in self._replaced(layers_to_replace(model)).items()
         }
 
     def run(self, model: Staged, feedback: Feedback, x: Tensor, y: Tensor) -> Trace:
         # By name, so that a matrix that is missing is an error and never the weight itself.
-        matrices = {name: feedback[name] for name in self._replaced(model)}
+        matrices = {name: feedback[name] for name in self._replaced(replaceable_layers(model))}
         return run_through(model, matrices, x, y)
 
     def credit(self, trace: Trace, feedback: Feedback) -> list[Tensor]:
         return backward_credit(trace)
 
-    def _replaced(self, model: Staged) -> dict[str, Layer]:
-        layers = replaceable_layers(model)
+    def _replaced(self, layers: dict[str, Layer]) -> dict[str, Layer]:
         if self.start == "error":
             return layers
         return {name: layer for name, layer in layers.items() if not name.startswith("head")}

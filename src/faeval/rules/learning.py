@@ -19,6 +19,21 @@ def learnable(tensors: Mapping[str, Tensor]) -> Feedback:
     return {**tensors, **moments, "steps": torch.zeros(())}
 
 
+def descend(
+    feedback: Feedback,
+    loss: Tensor,
+    parameters: Mapping[str, Tensor],
+    *,
+    learning_rate: float,
+    weight_decay: float,
+) -> None:
+    """One AdamW step of `feedback` down the gradient of `loss` with respect to `parameters`, its
+    tensors by name; those that the loss does not reach stay."""
+    gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    taught = {n: g for n, g in zip(parameters, gradients, strict=True) if g is not None}
+    learn(feedback, taught, learning_rate=learning_rate, weight_decay=weight_decay)
+
+
 def learn(
     feedback: Feedback,
     gradients: Mapping[str, Tensor],

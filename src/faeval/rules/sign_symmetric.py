@@ -9,7 +9,7 @@ from torch import Tensor
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 from faeval.rules.base import RULES, Claims, Feedback, Rule, backward_credit
-from faeval.rules.transposes import drawn, replaceable_layers, substituted
+from faeval.rules.transposes import drawn, layers_to_replace, replaceable_layers, substituted
 
 
 class SignSymmetric(Rule):
@@ -44,7 +44,7 @@ class SignSymmetric(Rule):
     def init(self, model: Staged, generator: torch.Generator) -> Feedback:
         return {
             f"M.{name}": self.magnitude(layer.weight.shape, generator)
-            for name, layer in replaceable_layers(model).items()
+            for name, layer in layers_to_replace(model).items()
         }
 
     def fresh(self, model: Staged, generator: torch.Generator) -> Feedback:

@@ -12,7 +12,7 @@ from faeval.core.reading import Diagnostic
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 from faeval.rules.base import RULES, Claims, Feedback, Rule, diagnostic, terminal_gradient
-from faeval.rules.learning import learn
+from faeval.rules.learning import descend
 from faeval.rules.predictor import draw_predictor, follow_scales, parameters, predict
 
 
@@ -82,9 +82,7 @@ class StateBridge(Rule):
         p = parameters(feedback)
         with torch.enable_grad():
             loss = self._errors(trace, p, feedback["scale"]).mean()
-            gradients = torch.autograd.grad(loss, list(p.values()), allow_unused=True)
-        taught = {n: g for n, g in zip(p, gradients, strict=True) if g is not None}
-        learn(feedback, taught, learning_rate=self.learning_rate, weight_decay=weight_decay)
+        descend(feedback, loss, p, learning_rate=self.learning_rate, weight_decay=weight_decay)
 
     def diagnostics(self, model: Staged, trace: Trace, feedback: Feedback) -> list[Diagnostic]:
         """The normalised squared error of the predictor from each state, mean over samples."""

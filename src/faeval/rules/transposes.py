@@ -31,10 +31,9 @@ def weight_layers(module: nn.Module) -> dict[str, Layer]:
     return {name: m for name, m in module.named_modules() if isinstance(m, Layer)}
 
 
-def replaceable_layers(model: Staged) -> dict[str, Layer]:
-    """The weight layers of the blocks and the head: all through which an error goes back to a
-    state. Raises InputError where the blocks hold none, and where blocks or head hold a matrix
-    outside of such a layer: it would keep its transpose."""
+def layers_to_replace(model: Staged) -> dict[str, Layer]:
+    """`replaceable_layers`, asked once, before feedback is drawn for them: raises InputError also
+    where blocks or head hold a matrix outside of such a layer, which would keep its transpose."""
     for part, module in (("blocks", model.blocks), ("head", model.head)):
         for name in _matrices_elsewhere(module):
             raise InputError(
@@ -42,6 +41,12 @@ def replaceable_layers(model: Staged) -> dict[str, Layer]:
                 f"{part}.{name}",
                 "make it an nn.Linear or nn.Conv2d, or choose a rule of granularity block",
             )
+    return replaceable_layers(model)
+
+
+def replaceable_layers(model: Staged) -> dict[str, Layer]:
+    """The weight layers of the blocks and the head: all through which an error goes back to a
+    state. Raises InputError where the blocks hold none."""
     blocks = weight_layers(model.blocks)
     if not blocks:
         raise InputError(
@@ -71,6 +76,20 @@ def drawn(shape: torch.Size, generator: torch.Generator) -> Tensor:
     a unit."""
     bound = shape[1:].numel() ** -0.5
     return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+
+
+def drawn_matrices(model: Staged, generator: torch.Generator) -> dict[str, Tensor]:
+    """A matrix `B.name` as `drawn` for every layer whose transpose it is to replace."""
+    return {
+        f"B.{name}": drawn(layer.weight.shape, generator)
+        for name, layer in layers_to_replace(model).items()
+    }
+
+
+def run_through_own(model: Staged, feedback: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Trace:
+    """`run_through` the matrices `B.name` of `feedback`; one that is missing is an error."""
+    names = replaceable_layers(model)
+    return run_through(model, {name: feedback[f"B.{name}"] for name in names}, x, y)
 
 
 def run_through(model: Staged, matrices: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Trace:

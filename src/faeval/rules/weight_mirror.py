@@ -12,7 +12,13 @@ from faeval.core.reading import Diagnostic
 from faeval.core.trace import Trace
 from faeval.models.staged import Staged
 from faeval.rules.base import RULES, Claims, Feedback, Rule, backward_credit
-from faeval.rules.transposes import Layer, agreement, drawn, replaceable_layers, run_through
+from faeval.rules.transposes import (
+    Layer,
+    agreement,
+    drawn_matrices,
+    replaceable_layers,
+    run_through_own,
+)
 
 
 @RULES.register("weight_mirror")
@@ -56,14 +62,10 @@ class WeightMirror(Rule):
         )
 
     def init(self, model: Staged, generator: torch.Generator) -> Feedback:
-        return {
-            f"B.{name}": drawn(layer.weight.shape, generator)
-            for name, layer in replaceable_layers(model).items()
-        }
+        return drawn_matrices(model, generator)
 
     def run(self, model: Staged, feedback: Feedback, x: Tensor, y: Tensor) -> Trace:
-        names = replaceable_layers(model)
-        return run_through(model, {name: feedback[f"B.{name}"] for name in names}, x, y)
+        return run_through_own(model, feedback, x, y)
 
     def credit(self, trace: Trace, feedback: Feedback) -> list[Tensor]:
         return backward_credit(trace)
