@@ -22,7 +22,7 @@ from faeval.data import Batches, Dataset, Split
 from faeval.models import ResMLP
 from faeval.rules import DFA
 from faeval.train.adamw import AdamW
-from faeval.train.read import read, state_norms
+from faeval.train.read import initial_norms, read
 from faeval.train.step import step
 
 EPOCH, BATCH, STEPS = 50_000, 128, 40
@@ -86,7 +86,7 @@ def main() -> None:
 
     def reading(probe_images: int = 0) -> None:
         read(model, rule, feedback, x, y, probe_images=probe_images)
-        state_norms(untrained, x, y)
+        initial_norms(untrained, x, y)
 
     read(model, rule, feedback, x[:16], y[:16], probe_images=0)  # libraries and their buffers
     states = len(model.state_shapes) * options.images * 256 * 8 / 2**20

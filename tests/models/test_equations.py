@@ -10,7 +10,7 @@ from zoo import SAMPLES, batch, build
 
 from faeval.core.random import generator
 from faeval.data import Batches, linear_quadratic
-from faeval.models import LQ, Student, costates
+from faeval.models import CNN, LQ, Student, costates
 from faeval.models.layers import conv
 from faeval.rules import BP, DFA
 from faeval.train.adamw import AdamW
@@ -80,6 +80,34 @@ def test_cnn_stage_by_stage():
         h = z.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).amax((3, 5))
         close(state, h)
     close(trace.logits, h.flatten(1) @ model.head[1].weight.T + model.head[1].bias)
+
+
+def test_cnn_whose_states_are_not_normalised_stage_by_stage():
+    config = CNN(width=3, depth=2, norm="before")
+    model = config.build((2, 8, 16), 4, generator(0, "weights")).double()
+    x, y = batch("cnn")
+    trace, h = model.run(x, y, local=False), x
+    for stage, state in zip([model.stem, *model.blocks], trace.states, strict=True):
+        *norm, convolution, _ = stage
+        z = batch_norm(h, norm[0]).clamp(min=0) if norm else h
+        z = F.conv2d(z, convolution.weight, padding=1)
+        h = z.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).amax((3, 5))
+        close(state, h)
+    assert len(model.stem) == 2
+
+
+@pytest.mark.parametrize(("norm", "power"), [("after", 0), ("before", 1)])
+def test_the_states_of_a_cnn_grow_with_its_weights_unless_batchnorm_stands_behind_them(norm, power):
+    model = CNN(width=3, depth=2, norm=norm).build((2, 8, 16), 4, generator(0, "weights")).double()
+    x, y = batch("cnn")
+    before = model.run(x, y, local=False).states
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight *= 1024
+    for h, grown in zip(before, model.run(x, y, local=False).states, strict=True):
+        # Not to the bit: BatchNorm adds its eps to the variance.
+        assert grown.norm().item() == pytest.approx(h.norm().item() * 1024**power, rel=1e-3)
 
 
 def test_resnet_block_by_block():

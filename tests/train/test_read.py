@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from faeval.core.random import generator
-from faeval.models import ResMLP, Staged
+from faeval.models import CNN, ResMLP, Staged
 from faeval.rules import BP, DFA, Claims
 from faeval.train import fresh as fresh_module
 from faeval.train import read as module
-from faeval.train.read import read, state_norms
+from faeval.train.read import initial_norms, read
 
 DEPTH, N = 3, 40
 
@@ -219,8 +219,21 @@ def test_a_drawn_null_is_over_the_images_it_names(monkeypatch):
         assert ours.null.observed == pytest.approx(theirs.cosine_mean)
 
 
-def test_state_norms_are_means_over_samples():
+def test_initial_norms_are_means_over_samples():
     model, (x, y) = network(), batch()
     states = copy.deepcopy(model).double().run(x.double(), y, local=True).states
     expected = [h.norm(dim=1).mean().item() for h in states]
-    assert state_norms(model, x, y) == pytest.approx(expected, rel=1e-5)
+    assert initial_norms(model, x, y) == pytest.approx(expected, rel=1e-5)
+
+
+def test_growth_since_the_start_does_not_take_untrained_batchnorm_for_the_identity():
+    """Its running statistics are 0 and 1 before training: a CNN seemed to have grown 8-fold."""
+    model = CNN(width=4).build((3, 16, 16), 10, generator(0, "model"))
+    x, y = torch.randn(64, 3, 16, 16, generator=generator(0, "x")), torch.arange(64) % 10
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    training = copy.deepcopy(model).train().run(x, y, local=True).states
+    expected = [h.flatten(1).norm(dim=1).mean().item() for h in training]
+    assert initial_norms(model, x, y) == pytest.approx(expected, rel=1e-5)
+    assert all(torch.equal(buffer, kept[name]) for name, buffer in model.named_buffers())
+    evaluating = copy.deepcopy(model).eval().run(x, y, local=True).states[-1]
+    assert expected[-1] > 3 * evaluating.flatten(1).norm(dim=1).mean().item()

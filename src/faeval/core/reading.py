@@ -143,7 +143,7 @@ class Reading:
     reference_norm_mean_loss  ‖g_l‖/N: what published figures with a mean loss show
     credit_norm, state_norm   ‖a_l‖, ‖h_l‖
     state_norm_initial        ‖h_l‖ in the untrained network of the same seed, over the first 128
-                              of the same images
+                              of the same images (with BatchNorm by their own statistics)
     credit_ratio              ‖a_l‖/‖g_l‖, median over samples
     sensitivity               ‖g_l‖·‖h_l‖: free of the scale of the residual stream
     reference_relative_error  median over samples of ‖g_work − g‖ / ‖g‖, working precision

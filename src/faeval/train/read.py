@@ -7,6 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from faeval.core.random import generator
 from faeval.core.reading import Diagnostic, PrecisionReading, ProbeReading, Reading
@@ -120,12 +121,20 @@ def diagnose(
     return rule.diagnostics(ours, rule.run(ours, feedback, x[few], y[few]), feedback)
 
 
-def state_norms(model: Staged, x: Tensor, y: Tensor) -> list[float | None]:
-    """Mean ‖h_l‖ over the first 128 samples at every state, in evaluation mode; None where it is
-    not finite. So few tell it to a few %, for next to nothing."""
+def initial_norms(untrained: Staged, x: Tensor, y: Tensor) -> list[float | None]:
+    """Mean ‖h_l‖ over the first 128 samples at every state of a network that has not trained;
+    None where it is not finite. So few tell it to a few %, for next to nothing.
+
+    In evaluation mode, but BatchNorm goes by these samples: the statistics that it keeps are
+    placeholders (mean 0, variance 1) until it has trained, with which it would normalise nothing,
+    and any network would seem to have outgrown its own start.
+    """
     few = slice(0, NORM_IMAGES)
-    states = _evaluating(model).run(x[few], y[few], local=True).states
-    return [number(norm(h).mean().item()) for h in states]
+    copy = _evaluating(untrained)
+    for module in copy.modules():
+        if isinstance(module, _BatchNorm):
+            module.train()
+    return [number(norm(h).mean().item()) for h in copy.run(x[few], y[few], local=True).states]
 
 
 def _forward(module: nn.Module, x: Tensor, y: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:

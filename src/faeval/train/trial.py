@@ -18,6 +18,7 @@ from filelock import FileLock
 from faeval.core.errors import InputError
 from faeval.core.random import generator
 from faeval.core.reading import Diagnostic, Reading
+from faeval.core.score import Score
 from faeval.core.trial import Trial
 from faeval.data import Batches, Dataset, load
 from faeval.data.labels import relabelled
@@ -28,7 +29,7 @@ from faeval.train.course import Course
 from faeval.train.fresh import fresh_feedback
 from faeval.train.holdout import held_out
 from faeval.train.loop import DivergedError, accuracy, train_epoch
-from faeval.train.read import diagnose, read, reading_batch, state_norms
+from faeval.train.read import diagnose, initial_norms, read, reading_batch
 from faeval.train.state import TrainState, fresh, restore, snapshot
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -37,13 +38,14 @@ SECONDS_BETWEEN_CHECKPOINTS = 2.0
 
 @dataclass(frozen=True)
 class SavedReading:
-    """A trial read from its checkpoint after `epoch` epochs: one reading per state, accuracy, and
-    what the rule says of its own working."""
+    """A trial read from its checkpoint after `epoch` epochs: one reading per state, its accuracy or
+    R², as `score` says, and what the rule says of its own working."""
 
     trial: Trial
     epoch: int
     layers: list[Reading]
     accuracy: float
+    score: Score
     diagnostics: list[Diagnostic]
 
 
@@ -88,12 +90,12 @@ def read_trial(folder: Path, *, data_dir: Path | None, device: str) -> SavedRead
     state = _fresh(trial, dataset, torch.device(device))
     _restore_checked(state, folder / CHECKPOINT, dataset)
     try:
-        layers, score, said = _examine(state, trial, dataset, torch.device(device))
+        layers, reached, said = _examine(state, trial, dataset, torch.device(device))
     except DivergedError as error:
         raise InputError(
             "a trial with finite numbers", f"one that {error}", "read another trial"
         ) from None
-    return SavedReading(trial, state.epoch, layers, score, said)
+    return SavedReading(trial, state.epoch, layers, reached, dataset.score, said)
 
 
 def _train(
@@ -144,6 +146,7 @@ def _train(
     return TrialRecord(
         trial=trial,
         history=log.epochs,
+        score=dataset.score,
         data_fingerprint=dataset.fingerprint,
         device=_device_name(device),
         processor=_processor(),
@@ -200,7 +203,7 @@ def _examine(
         probe_images=recipe.probe_images,
         seed=trial.seed,
     )
-    before = state_norms(_fresh(trial, dataset, device).model, x, y)
+    before = initial_norms(_fresh(trial, dataset, device).model, x, y)
     layers = [
         replace(reading, state_norm_initial=norm)
         for reading, norm in zip(layers, before, strict=True)
