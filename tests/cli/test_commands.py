@@ -66,7 +66,8 @@ def plain(value) -> str:
 
 
 def assert_blocks(lines: list[str], kind: str, rows: dict[str, dict]) -> None:
-    """A title, then for each name its description beside it and a line for each detail below."""
+    """A title, then for each name its description beside it, and below it a line for all claims
+    that are words, one for the limit in which it equals BP, and one for the options."""
     start = [line.rstrip() for line in lines].index(kind)
     end = start + next(i for i, line in enumerate(lines[start:]) if not line.strip())
     words = [" ".join(line.split()) for line in lines[start + 1 : end]]
@@ -76,9 +77,15 @@ def assert_blocks(lines: list[str], kind: str, rows: dict[str, dict]) -> None:
         details = dict(row)
         assert f"  {name}" in {line[:column].rstrip() for line in lines[start + 1 : end]}
         expected.append(f"{name} {details.pop('about')}")
-        expected += [
-            f"· {key.replace('_', ' ')}: {plain(v)}" for key, v in details.items() if v != {}
+        long = [f"· {key.replace('_', ' ')}: {plain(details.pop(key))}"
+                for key in ("equals_bp", "options") if details.get(key)]  # fmt: skip
+        details.pop("options", None)
+        claims = [
+            key.replace("_", " ") if value is True else f"{key.replace('_', ' ')}: {plain(value)}"
+            for key, value in details.items()
         ]
+        expected += [f"· {', '.join(claims)}"] if claims else []
+        expected += long
     assert " ".join(" ".join(words).split()) == " ".join(" ".join(expected).split())
     starts = [text for text in words if text.startswith("·") or text.split()[0] in rows]
     assert len(starts) == len(expected)

@@ -33,7 +33,8 @@ def test_the_report_of_a_finished_study_agrees_with_its_json(finished, call, tmp
         (v["method"], v["verdict"]) for v in judged["verdicts"]
     ]
     findings = csv.DictReader(io.StringIO((tmp_path / "deep" / "findings.csv").read_text()))
-    for line, finding in zip(findings, judged["findings"], strict=True):
+    on_methods = [line for line in findings if line["about"] == "method"]
+    for line, finding in zip(on_methods, judged["findings"], strict=True):
         assert {k: line[k] for k in ("method", "check", "status", "evidence")} == {
             k: finding[k] for k in ("method", "check", "status", "evidence")
         }
@@ -50,6 +51,14 @@ def test_formats_are_written_as_asked(finished, call, tmp_path):
     assert names == {"tables.md", "appendix.md", "references.bib"}
     bib = (tmp_path / "references.bib").read_text()
     assert all(key in bib for key in ("rumelhart1986", "nokland2016", "2606.21126"))
+
+
+def test_without_the_ending_of_a_page_out_is_a_folder(finished, call, tmp_path):
+    """A bug: the page was a file called `paper`, and its tables lay around it."""
+    assert call("report", finished[0], "--out", tmp_path / "paper", "--format", "html,md").code == 0
+    assert [path.name for path in tmp_path.iterdir() if "paper" in path.name] == ["paper"]
+    names = {path.name for path in (tmp_path / "paper").iterdir()}
+    assert names == {"report.html", "tables.md", "appendix.md"}
 
 
 @pytest.mark.parametrize("command", ["report", "plot"])

@@ -38,5 +38,7 @@ class SpecialError(InputError):
 def test_an_unknown_name_is_told_with_the_nearest():
     error = unknown("rule", "dfb", ["dfa", "bp"])
     assert str(error) == "expected a known rule, got 'dfb'; did you mean 'dfa'? Known: bp, dfa"
+    known = ("learning_rate", "probe_images")
+    assert "did you mean 'learning_rate'?" in str(unknown("recipe key", "lr", known))
     assert str(unknown("rule", "q", {"dfa", "bp"})).endswith("got 'q'; known: bp, dfa")
     assert str(unknown("rule", "q", iter(()))).endswith("known: none")

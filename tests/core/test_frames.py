@@ -67,6 +67,7 @@ def test_frame_of_a_judgement(measured):
     assert list(frame["method"]) == ["dfa"] * 3 + ["dfa λ=0.01"] * 2
     assert list(frame["seed"]) == [1, 1, 2, 1, 1]
     assert frame["accuracy"].tolist()[:2] == [0.7, 0.7]
+    assert set(frame["score"]) == {"accuracy"}
     gone = frame.iloc[2]
     assert gone["divergence"] == "epoch 2, h3"
     assert pandas.isna(gone["state"])

@@ -139,9 +139,24 @@ def test_tensors_of_images_and_of_real_targets(tmp_path):
     assert torch.equal(data.train.y, y.float()[:, None])
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16])
+def test_labels_saved_as_floats_are_no_regression(tmp_path, kind):
+    """A bug: they trained by squared error, and R² was printed as their accuracy."""
+    content = {"x": torch.zeros(9, 3), "y": torch.arange(9).to(kind)}
+    tensor_files(tmp_path, content)
+    said = f"got whole numbers of type {kind} (0, 1, 2, 3, 4, 5, …)"
+    refused("tensors", tmp_path, "y in train.safetensors", said, "y.long()", "shape (N, 1)")
+    tensor_files(tmp_path, content | {"y": content["y"].long()})
+    assert (load("tensors", tmp_path).score, load("tensors", tmp_path).classes) == ("accuracy", 9)
+    tensor_files(tmp_path, content | {"y": content["y"][:, None]})
+    assert (load("tensors", tmp_path).score, load("tensors", tmp_path).classes) == ("R²", 1)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
+        ({"x": torch.zeros(2, 3), "y": torch.tensor([0.5, torch.nan])}, "not finite"),
+        ({"x": torch.zeros(2, 3), "y": torch.tensor([1.0, torch.inf])}, "not finite"),
         ({"x": torch.zeros(2, 3), "labels": torch.tensor([0, 1])}, "got labels, x"),
         ({"x": torch.zeros(2, 3), "y": torch.tensor([1, 2])}, "without gaps"),
         ({"x": torch.zeros(2, 3), "y": torch.tensor([0, 1, 1])}, "(2,)"),

@@ -45,6 +45,7 @@ def test_a_row_for_every_state_with_the_trial_beside_it():
     assert (first["recipe_learning_rate"], first["recipe_course"]) == (5e-3, "[0, 3]")
     assert (first["cosine_q25"], first["cosine_mean"]) == (0.2, 0.5)
     assert (first["version_torch"], first["accuracy"], first["seed"]) == ("2.13", 0.25, 7)
+    assert first["score"] == "accuracy"
 
 
 def test_a_trial_that_diverged_has_one_row_without_a_state():

@@ -90,11 +90,12 @@ def test_a_record_comes_back_to_the_last_bit(tmp_path, written):
 
 def test_a_record_from_before_the_later_fields_loads(tmp_path):
     content = record().model_dump(mode="json")
-    for later in ("diagnostics", "processor", "threads"):
+    for later in ("diagnostics", "processor", "threads", "score"):
         content.pop(later)
     (tmp_path / "record.json").write_text(json.dumps(content))
     older = TrialRecord.load(tmp_path / "record.json")
     assert (older.diagnostics, older.processor, older.threads) == ([], None, None)
+    assert (older.score, older.accuracy) == ("accuracy", 0.5)
 
 
 def test_what_is_undefined_is_null():

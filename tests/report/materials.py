@@ -102,7 +102,7 @@ def material(records: Sequence[TrialRecord], **changes) -> Material:
         for g, verdict in zip(groups, judgement.verdicts, strict=True)
     )
     courses = changes.get("courses", {})
-    whole = conclude(records, courses, Thresholds())
+    whole = conclude(groups, records, courses, Thresholds())
     facts = RuleFacts("a_l = e_T B_lᵀ", "block", "fixed", "nothing")
     return Material(
         **{

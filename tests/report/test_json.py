@@ -11,7 +11,8 @@ from faeval.report.view import as_json
 from faeval.verdict.method import Method
 
 TRIAL_KEYS = {
-    "id", "rule", "penalty", "trainable_blocks", "seed", "trial", "status", "accuracy", "layers",
+    "id", "rule", "penalty", "trainable_blocks", "seed", "trial", "status", "accuracy", "score",
+    "layers",
 }  # fmt: skip
 LAYER_KEYS = {
     "state", "cosine_mean", "cosine_std", "cosine_clamped", "reference_norm", "credit_norm",

@@ -120,6 +120,18 @@ def test_csv_rounds_to_the_same_cells(study):
         assert all(same(t, v) for t, v in zip(texts, values, strict=True))
 
 
+def test_csv_holds_every_finding_and_those_on_the_study_as_a_whole(study):
+    """A bug: the latter were in all other forms of the report."""
+    lines = list(csv.DictReader(io.StringIO(csv_files(study)["findings.csv"])))
+    judged, whole = list(study.judgement.findings), list(study.conclusions)
+    assert whole
+    assert [line["about"] for line in lines] == ["method"] * len(judged) + ["study"] * len(whole)
+    for line, finding in zip(lines, [*judged, *whole], strict=True):
+        assert (line["check"], line["status"]) == (finding.check, finding.status)
+        assert line["evidence"] == finding.evidence
+        assert line["value"] == ("" if finding.value is None else repr(finding.value))
+
+
 def test_json_means_are_the_cells(study):
     layers = {}
     for trial in as_json(study.records, study.judgement)["trials"]:

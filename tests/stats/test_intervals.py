@@ -202,3 +202,13 @@ def test_bootstrap_covers(n):
     generator = stream(100 + n)
     share = hits(lambda v: bootstrap(v, mean, generator=generator, draws=1000), n, 2200, seed=n)
     assert share == pytest.approx(0.95, abs=0.02)
+
+
+def test_an_interval_is_cut_to_what_is_possible():
+    wide = student_t([0.7, 1.0], population="seeds")
+    assert wide.high > 1 > wide.estimate > 0 > wide.low
+    cut = wide.within(0, 1)
+    assert (cut.low, cut.high, cut.estimate) == (0, 1, wide.estimate)
+    assert wide.within(-10, 10) == wide
+    alone = student_t([0.9], population="seeds")
+    assert alone.within(0, 1) is alone

@@ -82,6 +82,7 @@ def test_a_folder_may_be_extended_by_a_plan_that_holds_all_of_its_trials(tmp_pat
     assert content == {
         "data_fingerprint": "f00d",
         "thresholds": Thresholds().model_dump(),
+        "names": {},
         "trials": {t.id: t.model_dump(mode="json") for t in larger},
     }
     assert set(everything(tmp_path)) == {"plan.json"}

@@ -40,7 +40,7 @@ def test_the_findings_of_a_ready_made_study_are_found_again(name, more):
         records |= {t.id: measured(t) for t in planned.trials}
     courses = {t.id: course(t) for t in planned.trials} if name == "early-epochs" else {}
     results = Results(planned, records, courses, curves)
-    found = conclude(list(records.values()), courses, Thresholds())
+    found = conclude(grouped(list(records.values())), list(records.values()), courses, Thresholds())
     told = results.rate_findings() + ready.conclude(results)
     assert told
     # Beside the question that was asked, the records may answer others.
@@ -66,5 +66,6 @@ def test_a_tuned_learning_rate_is_no_part_of_a_name():
 def test_an_audit_of_one_method_concludes_nothing_as_a_whole():
     keys = {"data": "digits", "model": MODEL, "seeds": [1], "penalties": [0.0]}
     planned = plan(StudyConfig.parse(keys))
-    found = conclude([record(t, 0.5) for t in planned.trials], {}, Thresholds())
+    records = [record(t, 0.6 if t.trainable_blocks else 0.5) for t in planned.trials]
+    found = conclude(grouped(records), records, {}, Thresholds())
     assert (found.findings, found.curves, dict(found.onsets)) == ((), (), {})

@@ -10,6 +10,7 @@ from faeval.records.schema import Divergence, TrialRecord
 from faeval.study.audit import audit
 from faeval.study.grouping import grouped
 from faeval.study.plan import plan
+from faeval.study.tuning import setting_names
 from faeval.verdict.judge import judge_all
 from faeval.verdict.method import Thresholds
 
@@ -50,6 +51,41 @@ def test_records_alone_give_the_judgement_of_the_plan(keys):
     for group in groups:
         assert [r.trial.seed for r in group.records] == [run.seed for run in group.method.runs]
         assert {r.trial.seed for r in group.controls} == {r.trial.seed for r in group.records}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"groups": {"wide": {"model": {"name": "resmlp", "width": 8}}, "usual": {}}},
+        {"groups": {"one": {}, "again": {}, "random": {"labels": "random"}}},
+        {"groups": {"a": {"rules": ["dfa"], "penalties": [0.0, 0.1]}, "b": {"rules": "bp"}}},
+        {"groups": {"deep": {"model": {"name": "resmlp", "depth": [2, 3]}}, "rest": {}}},
+        {"model": ["resmlp", "student"], "data": "digits"},
+        {"model": [{"name": "resmlp", "width": 8}, {"name": "student", "width": [4, 8]}]},
+        {"reading_feedback": ["trained", "fresh"], "recipe": ["default", "published"]},
+    ],
+    ids=["groups", "shared", "rules", "grid in a group", "models", "options", "fields"],
+)
+def test_a_method_bears_the_name_that_its_plan_gave_it(keys):
+    """A bug: reports named the methods of groups, and of several models, by their fields."""
+    planned, records = records_of(**keys)
+    groups = grouped(records, setting_names(planned))
+    assert judge_all([g.method for g in groups], Thresholds()) == audit(
+        planned, {r.trial.id: r for r in records}
+    )
+    assert [(g.plain, g.varied) for g in groups] == [(m.plain, m.varied) for m in planned.methods]
+    names = [g.method.name for g in groups]
+    assert len(set(names)) == len(names)
+
+
+def test_a_method_in_two_groups_is_one_and_bears_both_names():
+    planned, _ = records_of(groups={"one": {}, "two": {}, "other": {"seeds": [9]}}, rules=["dfa"])
+    assert [m.rule for m in planned.methods] == ["dfa one, two", "dfa other"]
+
+
+def test_a_method_named_twice_in_one_grid_is_refused():
+    with pytest.raises(InputError, match="each method once, got 'dfa resmlp depth=4' twice"):
+        records_of(model=["resmlp", {"name": "resmlp", "depth": 4}], rules=["dfa"])
 
 
 def test_a_shuffled_folder_gives_the_same_methods():

@@ -53,6 +53,13 @@ def test_the_final_trials_have_the_best_rates_and_all_the_data():
     assert {t.id for t in method.trials} == {t.id for t in untuned.methods[0].trials}
 
 
+def test_a_curve_knows_what_its_trials_are_scored_by():
+    planned = study()
+    real = {t.id: record(t, 0.5, score="R²") for t in planned.trials}
+    assert [curve.score for curve in tuned(planned, real)[1]] == ["R²"]
+    assert [curve.score for curve in tuned(planned, {})[1]] == ["accuracy"]
+
+
 def test_every_final_trial_is_among_the_candidates():
     planned = study(penalties=[0.0, 0.1], epochs=[1, 2])
     claimed = {t.id for t in candidates(planned)}

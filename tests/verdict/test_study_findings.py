@@ -5,6 +5,7 @@ import pytest
 from hand_made import DEFAULTS, layers, method, run
 
 from faeval.verdict.fresh import fresh_feedback
+from faeval.verdict.headroom import depth_headroom
 from faeval.verdict.ladder import depth_ladder
 from faeval.verdict.onset import early_epochs, onsets
 from faeval.verdict.rates import RateCurve, best_rate, learning_rate_dependence
@@ -20,6 +21,33 @@ def by_seed(mean: float, seeds=SEEDS) -> dict[int, float]:
 
 def runs(accuracy: float, control: float = 0.5, seeds=SEEDS, **changes):
     return [run(s, accuracy + JITTER[s], control, **changes) for s in seeds]
+
+
+# --- headroom -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("accuracy", [0.5, 0.519, 0.4])
+def test_where_true_gradients_gain_nothing_from_depth_the_study_says_so(accuracy):
+    bp = method(*runs(accuracy), rule="bp", credit_is_gradient=True)
+    (finding,) = depth_headroom([method(), bp], DEFAULTS)
+    assert (finding.method, finding.status, finding.severity) == ("bp", "flag", "note")
+    assert finding.value == pytest.approx(accuracy - 0.5)
+    assert f"gain {100 * (accuracy - 0.5):+.1f} pp (95% over 3 seeds" in finding.evidence
+    assert "no mark against it" in finding.consequence
+
+
+def test_headroom_is_silent_where_there_is_some_or_nobody_asked():
+    def bp(*of_bp, **options):
+        return method(*of_bp, rule="bp", credit_is_gradient=True, **options)
+
+    silent = [
+        bp(*runs(0.52)),
+        bp(*runs(0.5), penalty=0.1),
+        bp(*runs(0.5), labels="random"),
+        bp(run(1, 0.5, None)),
+        method(*runs(0.5)),
+    ]
+    assert depth_headroom(silent, DEFAULTS) == []
 
 
 # --- learning rates --------------------------------------------------------------------

@@ -271,7 +271,7 @@ def report_(study: Path, /, *, out: Path | None = None, format_: Formats = None)
     study
         Folder of the study, as faeval audit printed it.
     out
-        File of the report. Default: STUDY/report.html.
+        Folder of all files, or the report's file (.html), the others beside it. Default: STUDY.
     format_
         Comma-separated, of html, md, tex, csv, bib. Default: all.
     """

@@ -33,7 +33,7 @@ from faeval.study.forecast import standings
 from faeval.study.plan import Plan, plan
 from faeval.study.ready import ReadyStudy
 from faeval.study.results import Results
-from faeval.study.tuning import candidates, tuned
+from faeval.study.tuning import candidates, setting_names, tuned
 from faeval.verdict.finding import Finding
 from faeval.verdict.judge import Judgement
 
@@ -70,10 +70,12 @@ def run_audit(
     if dry_run:
         return rehearse(planned, datasets, out, execution.engine, workers, as_json=as_json)
     make_folder(out)
-    claim(out, candidates(planned), fingerprint, planned.config.thresholds)
+    thresholds = planned.config.thresholds
+    claim(out, candidates(planned), fingerprint, thresholds, setting_names(planned))
     results, outcome = _train(planned, out, execution, data_dir, device, workers)
     judgement = results.judgement()
-    findings = results.rate_findings() + (ready.conclude(results) if ready else [])
+    asked = ready.conclude(results) if ready else []
+    findings = results.headroom() + results.rate_findings() + asked
     if as_json:
         print(json.dumps(_as_json(results, judgement, findings), allow_nan=False))
     else:

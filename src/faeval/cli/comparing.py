@@ -12,7 +12,7 @@ from rich.text import Text
 from faeval.core.errors import InputError
 from faeval.report.terminal import console
 from faeval.study.compare import finals, grouped, judged, obstacles
-from faeval.study.folder import records_of
+from faeval.study.folder import names_of, records_of
 from faeval.verdict.comparison import Comparison, Difference, compare
 from faeval.verdict.finding import percent
 from faeval.verdict.method import Thresholds
@@ -31,7 +31,10 @@ def run_compare(studies: Sequence[Path], *, as_json: bool) -> int:
                 "only some that chose a learning rate",
                 "finish the study first",
             )
-    verdicts = [judged(grouped(found), thresholds) for found in records]
+    verdicts = [
+        judged(grouped(found, names_of(study)), thresholds)
+        for study, found in zip(studies, records, strict=True)
+    ]
     told = []
     for study, found, judgement in zip(studies[1:], records[1:], verdicts[1:], strict=True):
         comparison = compare(verdicts[0], judgement, thresholds.level)

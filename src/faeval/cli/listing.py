@@ -20,6 +20,8 @@ from faeval.train.recipe import RECIPES
 
 # Claims that follow from the others.
 _TECHNICAL = ("end_to_end", "exact", "gaussian_in", "direct", "teaches")
+# Told on lines of their own; the other claims are words that fit into one.
+_LONG = ("equals_bp", "options")
 Rows = dict[str, dict[str, Any]]
 
 
@@ -36,11 +38,13 @@ def run_list(kind: str | None, *, as_json: bool) -> int:
         out.print(Text(title, style="bold"))
         width = max(map(len, rows), default=0)
         for name, row in rows.items():
-            details = dict(row)
-            _line(out, name, str(details.pop("about")), width)
-            for key, value in details.items():
-                if value != {}:
-                    _line(out, "", f"· {key.replace('_', ' ')}: {_cell(value)}", width)
+            details = {k: _detail(k, v) for k, v in row.items() if v != {}}
+            long = [details.pop(key) for key in _LONG if key in details]
+            _line(out, name, str(row["about"]), width)
+            del details["about"]
+            for text in [", ".join(details.values()), *long]:
+                if text:
+                    _line(out, "", f"· {text}", width)
         out.print()
     return 0
 
@@ -108,9 +112,12 @@ def _options(cls: type) -> dict[str, Any]:
     return {field.name: field.default for field in dataclasses.fields(cls)}
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
+def _detail(key: str, value: Any) -> str:
+    name = key.replace("_", " ")
+    if value is True:
+        return name
+    if value is False:
+        value = "no"
     if isinstance(value, dict):
-        return " ".join(f"{key}={default}" for key, default in value.items())
-    return str(value)
+        value = " ".join(f"{option}={default}" for option, default in value.items())
+    return f"{name}: {value}"

@@ -29,6 +29,7 @@ def run_measure(folder: Path, *, data_dir: Path | None, device: str, as_json: bo
             "epoch": saved.epoch,
             "epochs": trial.recipe.epochs,
             "accuracy": saved.accuracy,
+            "score": saved.score,
             "layers": [asdict(r) for r in saved.layers],
             "diagnostics": [asdict(d) for d in saved.diagnostics],
         }
@@ -36,12 +37,13 @@ def run_measure(folder: Path, *, data_dir: Path | None, device: str, as_json: bo
         return 0
     said = tuple(saved.diagnostics)
     run = Run(trial.seed, saved.accuracy, tuple(saved.layers), diagnostics=said)
-    method = method_with_claims(spec.label(RULES, trial.rule), (run,), trial)
+    method = method_with_claims(spec.label(RULES, trial.rule), (run,), trial, saved.score)
     thresholds = Thresholds()
     level = thresholds.level
     screen = console()
     title = (
-        f"{trial.id}, epoch {saved.epoch} of {trial.recipe.epochs}, accuracy {saved.accuracy:.3f}"
+        f"{trial.id}, epoch {saved.epoch} of {trial.recipe.epochs}, "
+        f"{saved.score} {saved.accuracy:.3f}"
     )
     show_states(screen, title, state_rows(method, level), level)
     legend(screen, saved.layers[0].samples)

@@ -27,7 +27,9 @@ def run_report(study: Path, *, out: Path | None, formats: Sequence[str]) -> int:
         if name not in FORMATS:
             raise unknown("format of a report", name, FORMATS)
     material = _opened(study)
-    page = out or study / "report.html"
+    place = out or study
+    # A folder unless it bears the ending of a page: `--out paper` is not a file named paper.
+    page = place if place.suffix in (".html", ".htm") else place / "report.html"
     make_folder(page.parent)
     texts: dict[Path, str] = {}
     if "html" in formats:

@@ -21,9 +21,11 @@ class InputError(ValueError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """The error for a name that is not among `known`, with the nearest one suggested."""
+    """The error for a name that is not among `known`, with the nearest one suggested, or one that
+    it abbreviates, as `lr` does `learning_rate`."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    abbreviated = [n for n in names if "".join(word[:1] for word in n.split("_")) == name]
+    near = difflib.get_close_matches(name, names, n=1) or abbreviated
     listing = ", ".join(names) if names else "none"
     fix = f"did you mean {near[0]!r}? Known: {listing}" if near else f"known: {listing}"
     return InputError(f"a known {kind}", repr(name), fix)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from faeval.core.errors import InputError
 from faeval.core.registry import Registry
+from faeval.core.score import Score
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +125,11 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one sample: (C, H, W) or (D,)."""
         return tuple(self.train.x.shape[1:])
+
+    @property
+    def score(self) -> Score:
+        """What a network is scored by on these data: R² for real targets."""
+        return "R²" if self.train.y.is_floating_point() else "accuracy"
 
     @property
     def summary(self) -> str:

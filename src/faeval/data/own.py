@@ -65,7 +65,8 @@ def own_tensors(data_dir: Path | None = None) -> Dataset:
     """`train.safetensors` and `test.safetensors` in `data_dir`, each with tensors x and y.
 
     x: images, uint8 (N, C, H, W), or features of any float type (N, D), held as float32.
-    y: integer labels (N,), or real targets of any float type, (N, C) or (N,).
+    y: integer labels (N,), or real targets of any float type, (N, C) or (N,). Whole numbers
+        (N,) of a float type are refused: they may be labels, or counts.
     """
     folder = _folder(data_dir, "train.safetensors and test.safetensors")
     train, test = (_read(folder / f"{split}.safetensors") for split in SPLITS)
@@ -133,10 +134,23 @@ def _read(path: Path) -> Split:
     if x.is_floating_point():
         x = _finite(x.float(), f"x of {path.name}")
     if y.is_floating_point():
-        y = y.float().unsqueeze(-1) if y.ndim == 1 else y.float()
+        y = _column(y, path.name) if y.ndim == 1 else y.float()
     elif y.dtype != torch.bool:
         y = y.long()
     return Split(x, y)
+
+
+def _column(y: Tensor, file: str) -> Tensor:
+    """Real targets (N,) as (N, 1); not labels that were saved as floats, which would become a
+    regression."""
+    if bool((y % 1 == 0).all()):
+        some = ", ".join(f"{value:g}" for value in y.unique()[:6].tolist())
+        raise InputError(
+            f"integer labels or real targets y in {file}",
+            f"whole numbers of type {y.dtype} ({some}{', …' if len(y.unique()) > 6 else ''})",
+            "save y.long() for classes, or y of shape (N, 1) for a regression on counts",
+        )
+    return y.float().unsqueeze(-1)
 
 
 def _finite(x: Tensor, where: str) -> Tensor:

@@ -45,6 +45,7 @@ def rows(record: TrialRecord) -> Iterator[dict[str, Any]]:
         "recipe_course": json.dumps(trial.recipe.course),
         "status": record.status,
         "accuracy": record.accuracy,
+        "score": record.score,
         "divergence_epoch": record.divergence and record.divergence.epoch,
         "divergence_layer": record.divergence and record.divergence.layer,
         "data_fingerprint": record.data_fingerprint,

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from faeval.core.errors import InputError
 from faeval.core.reading import Diagnostic, Reading
+from faeval.core.score import Score
 from faeval.core.spec import from_validation
 from faeval.core.trial import Trial
 from faeval.records.store import read_json, write_json
@@ -25,8 +26,8 @@ class Divergence(BaseModel):
 
 
 class Epoch(BaseModel):
-    """Means over one epoch of training, in float: loss and accuracy on the (augmented)
-    training batches as they were met, ‖h_l‖ of the last batch. (Accuracy: see TrialRecord.)"""
+    """Means over one epoch of training, in float: loss and accuracy (or R², see TrialRecord) on
+    the (augmented) training batches as they were met, ‖h_l‖ of the last batch."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,13 +39,15 @@ class Epoch(BaseModel):
 
 
 class TrialRecord(BaseModel):
-    """What a trial left: status, test accuracy, one reading per state, provenance.
+    """What a trial left: status, test score, one reading per state, provenance.
+
+    `score` says what `accuracy` holds, here and in `history`: the fraction of right answers, or for
+    real targets R² = 1 − Σ‖ŷ − y‖² / Σ‖y − ȳ‖², at most 1 and possibly negative. Records from
+    before it was kept have accuracy there.
 
     `diagnostics` holds what the rule says of its own working there; `device` is the accelerator or
     `cpu`, `processor` that of the machine, with `threads` of torch. Records from before these were
     kept have none.
-
-    For real targets accuracy is R² = 1 − Σ‖ŷ − y‖² / Σ‖y − ȳ‖²: at most 1, possibly negative.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,6 +57,7 @@ class TrialRecord(BaseModel):
     status: Literal["completed", "diverged"]
     divergence: Divergence | None = None
     accuracy: float | None
+    score: Score = "accuracy"
     layers: list[Reading]
     diagnostics: list[Diagnostic] = []
     history: list[Epoch]

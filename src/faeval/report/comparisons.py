@@ -1,9 +1,10 @@
-"""Figures that compare methods: accuracy with and without depth, and whatever a study varied."""
+"""Figures that compare methods: their scores with and without depth, and what a study varied."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from math import inf
 
+from faeval.core.score import RANGE, either
 from faeval.core.trial import shortest
-from faeval.records.schema import TrialRecord
 from faeval.report.figure import (
     FROZEN,
     TRAINED,
@@ -18,9 +19,9 @@ from faeval.report.figure import (
     visible,
 )
 from faeval.report.material import Material, Member
-from faeval.report.view import method_rows, state_rows
-from faeval.report.wording import accuracy, extent, extent_points, magnitude, points, signed
-from faeval.stats.intervals import Interval, student_t
+from faeval.report.view import method_rows, over_seeds, state_rows
+from faeval.report.wording import accuracy, extent, gain, gain_extent, magnitude, signed
+from faeval.stats.intervals import Interval
 
 FROZEN_TOO = ", frozen blocks"
 
@@ -28,6 +29,7 @@ FROZEN_TOO = ", frozen blocks"
 def accuracy_figure(material: Material) -> Figure | None:
     """Accuracy of every method beside that of its frozen blocks, paired by seed."""
     rows = method_rows(material.judgement, material.thresholds.level)
+    score = _score(material)
     values: list[Row] = []
     pairs: list[Row] = []
     bars: list[Row] = []
@@ -52,7 +54,7 @@ def accuracy_figure(material: Material) -> Figure | None:
     names = [row.name for row in rows]
     y: Spec = {"field": "method", "type": "nominal", "sort": names, "title": None,
                "axis": {"labelLimit": 220, "domain": False, "ticks": False}}  # fmt: skip
-    x: Spec = {"type": "quantitative", "title": "test accuracy", "scale": {"zero": False},
+    x: Spec = {"type": "quantitative", "title": f"test {score}", "scale": {"zero": False},
                "axis": {"tickCount": 8}}  # fmt: skip
     layers = [
         {"data": {"values": pairs}, "mark": {"type": "rule", "color": "$null", "opacity": 0.7},
@@ -66,7 +68,7 @@ def accuracy_figure(material: Material) -> Figure | None:
          "encoding": {"y": y, "x": {**x, "field": "value"}, "color": looks["color"],
                       "shape": looks["shape"],
                       "tooltip": tooltip(method="method", quantity="what", seed="seed",
-                                         shown="accuracy")}},
+                                         shown=score)}},
     ]  # fmt: skip
     told = "; ".join(
         f"{r.name} {accuracy(r.accuracy)} against {accuracy(r.control)} with frozen blocks"
@@ -74,15 +76,15 @@ def accuracy_figure(material: Material) -> Figure | None:
     )
     return Figure(
         "accuracy",
-        "What depth adds: accuracy with trained and with frozen blocks",
+        f"What depth adds: {score} with trained and with frozen blocks",
         "One point per seed, joined with its own control; bar: interval of the mean over seeds.",
         {"height": 30 * len(names) + 50, "layer": layers},
         series, "quantity",
-        f"Accuracy: {told}.",
-        ("method", "accuracy", "over seeds", "frozen blocks", "gain", "gain over seeds"),
+        f"{_titled(score)}: {told}.",
+        ("method", score, "over seeds", "frozen blocks", "gain", "gain over seeds"),
         tuple(
             (r.name, accuracy(r.accuracy), extent(r.accuracy, signed=False), accuracy(r.control),
-             points(r.gain.estimate if r.gain else None), extent_points(r.gain))
+             gain(r.gain, r.score), gain_extent(r.gain, r.score))
             for r in rows
         ),
     )  # fmt: skip
@@ -99,15 +101,16 @@ def penalty_figures(material: Material) -> list[Figure]:
     level = material.thresholds.level
     members = [m for some in sweeps.values() for m in some]
     rows = {r.name: r for r in method_rows(material.judgement, level)}
+    score = _score(material)
 
     def size(member: Member) -> Interval | None:
         norms = [run.layers[-1].state_norm for run in member.method.completed if run.layers]
-        return _interval(norms, level)
+        return over_seeds(norms, level, (0, inf))
 
     figures = [
         _curve(
-            "penalty-accuracy", "Accuracy over the penalty", "λ, penalty on block outputs",
-            "test accuracy", "ink", lambda i: f"{i.estimate:.3f}",
+            "penalty-accuracy", f"{_titled(score)} over the penalty", "λ, penalty on block outputs",
+            f"test {score}", "ink", lambda i: f"{i.estimate:.3f}",
             [(m.method.rule, shortest(m.method.penalty), rows[m.name].accuracy) for m in members],
         ),
         _curve(
@@ -135,7 +138,7 @@ def penalty_figures(material: Material) -> list[Figure]:
 
 def ladder_figure(material: Material) -> Figure | None:
     """Accuracy over the number of trainable blocks, where some method has a rung in between."""
-    level = material.thresholds.level
+    level, score = material.thresholds.level, _score(material)
     rungs = []
     for member in material.members:
         if not any(blocks > 0 for blocks in member.partial):
@@ -143,10 +146,11 @@ def ladder_figure(material: Material) -> Figure | None:
         full = member.records[0].trial.trainable_blocks
         below = {0: member.controls, **member.partial} if member.controls else member.partial
         for blocks, records in [*below.items(), (full, member.records)]:
-            rungs.append((member.name, str(blocks), _interval(map(_accuracy, records), level)))
+            mean = over_seeds((r.accuracy for r in records), level, RANGE[member.method.score])
+            rungs.append((member.name, str(blocks), mean))
     return _curve(
-        "ladder", "Depth ladder: accuracy over the number of trainable blocks",
-        "trainable blocks, counted from the head", "test accuracy", "ink",
+        "ladder", f"Depth ladder: {score} over the number of trainable blocks",
+        "trainable blocks, counted from the head", f"test {score}", "ink",
         lambda i: f"{i.estimate:.3f}", rungs,
     )  # fmt: skip
 
@@ -155,8 +159,10 @@ def rate_figure(material: Material) -> Figure | None:
     """Accuracy over the learning rate: of held-out data where rates were tuned on them, else of
     the methods that differ in nothing else."""
     level = material.thresholds.level
+    score = either(curve.score for curve in material.curves) or _score(material)
+    possible = RANGE["accuracy"] if score == "accuracy" else None
     by_curve: dict[tuple[str, float], list[float | None]] = {}
-    what = "validation accuracy" if material.curves else "test accuracy"
+    what = f"{'validation' if material.curves else 'test'} {score}"
     for curve in material.curves:
         for suffix, sides in (("", curve.accuracies), (FROZEN_TOO, curve.controls)):
             for rate, by_seed in zip(curve.rates, sides, strict=True):
@@ -169,7 +175,7 @@ def rate_figure(material: Material) -> Figure | None:
         by_curve.setdefault(key, []).append(record.accuracy)
     curves = [name for name, _ in by_curve]
     points_ = [
-        (name, shortest(rate), _interval(values, level))
+        (name, shortest(rate), over_seeds(values, level, possible))
         for (name, rate), values in sorted(by_curve.items(), key=lambda item: item[0][1])
         if curves.count(name) > 1
     ]
@@ -181,7 +187,7 @@ def rate_figure(material: Material) -> Figure | None:
         if rate is not None
     }  # fmt: skip
     return _curve(
-        "rates", "Accuracy over the learning rate", "learning rate", what, "ink",
+        "rates", f"{_titled(score)} over the learning rate", "learning rate", what, "ink",
         lambda i: f"{i.estimate:.3f}", points_, chosen=chosen,
     )  # fmt: skip
 
@@ -272,12 +278,9 @@ def _bounds(interval: Interval, write: Callable[[Interval], str]) -> str:
     return f"{write(low)} to {write(high)}"
 
 
-def _accuracy(record: TrialRecord) -> float | None:
-    return record.accuracy
+def _score(material: Material) -> str:
+    return either(member.method.score for member in material.members)
 
 
-def _interval(values: Iterable[float | None], level: float) -> Interval | None:
-    present = list(values)
-    if not present or any(v is None for v in present):
-        return None
-    return student_t([v for v in present if v is not None], population="seeds", level=level)
+def _titled(score: str) -> str:
+    return score[:1].upper() + score[1:]

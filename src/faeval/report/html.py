@@ -18,7 +18,7 @@ from faeval.report.provenance import counts, provenance
 from faeval.report.reasons import common_practice, gist, lesson, what_would_change
 from faeval.report.tables import TEXT, Table, finding_table
 from faeval.report.view import changes, legend, method_rows, passed, state_rows, told
-from faeval.report.wording import accuracy, points, seeds
+from faeval.report.wording import accuracy, gain, seeds
 from faeval.verdict.finding import Finding
 
 MARKS = {"trust": "✓", "caution": "!", "refuse": "✗"}
@@ -190,9 +190,9 @@ def _account(material: Material, member: Member, place: int) -> dict[str, Any]:
     return {
         "name": member.name, "slug": member.slug, "verdict": row.verdict,
         "because": ", ".join(row.reasons), "gist": gist(member.verdict, findings),
-        "accuracy": accuracy(row.accuracy),
+        "score": row.score, "accuracy": accuracy(row.accuracy),
         "control": row.control and accuracy(row.control),
-        "gain": points(row.gain.estimate if row.gain else None), "seeds": seeds(member.method),
+        "gain": gain(row.gain, row.score), "seeds": seeds(member.method),
         "told": told(findings), "passed": passed(findings),
         "change": what_would_change(member.verdict, findings),
         "practice": practice, "lesson": lesson(member.verdict, practice),

@@ -66,15 +66,16 @@ def tables_latex(material: Material) -> str:
 
 
 def csv_files(material: Material) -> dict[str, str]:
-    """The same numbers at full precision: one line per method, per state and per check."""
+    """The same numbers at full precision: one line per method, per state and per check, the checks
+    on the study as a whole last."""
     level = material.thresholds.level
     three = ("accuracy", "control", "gain")
     methods = to_csv(
-        ("method", "seeds", "completed",
+        ("method", "seeds", "completed", "score",
          *(f"{name}{end}" for name in three for end in ("", "_low", "_high")),
          "level", "verdict", "because_of"),
         (
-            (m.name, len(m.method.runs), len(m.method.completed),
+            (m.name, len(m.method.runs), len(m.method.completed), row.score,
              *(x for i in (row.accuracy, row.control, row.gain)
                for x in ((i.estimate, i.low, i.high) if i else (None, None, None))),
              level, row.verdict, "; ".join(row.reasons))
@@ -92,11 +93,14 @@ def csv_files(material: Material) -> dict[str, str]:
         ),
     )  # fmt: skip
     findings = to_csv(
-        ("method", "check", "status", "severity", "value", "threshold", "evidence", "consequence"),
+        ("about", "method", "check", "status", "severity", "value", "threshold", "evidence",
+         "consequence"),
         (
-            (f.method, f.check, f.status, f.severity, f.value, f.threshold, f.evidence,
+            (about, f.method, f.check, f.status, f.severity, f.value, f.threshold, f.evidence,
              f.consequence)
-            for f in material.judgement.findings
+            for about, found in (("method", material.judgement.findings),
+                                 ("study", material.conclusions))
+            for f in found
         ),
     )  # fmt: skip
     return {"methods.csv": methods, "states.csv": states, "findings.csv": findings}

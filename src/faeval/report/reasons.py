@@ -58,20 +58,22 @@ def what_would_change(verdict: Verdict, findings: Sequence[Finding]) -> list[str
 def common_practice(
     row: MethodRow, rows: Sequence[MethodRow], states: Sequence[StateRow], exact: bool
 ) -> list[Practice]:
-    """Accuracy alone, and accuracy with a mean clamped cosine, as papers are read."""
+    """Accuracy (or R²) alone, and with a mean clamped cosine, as papers are read."""
     if row.accuracy is None:
-        gone = "No seed ended with finite numbers, and no accuracy is quoted."
-        return [Practice("accuracy alone", False, gone)]
-    ranked = sorted(
-        (r for r in rows if r.accuracy), key=lambda r: -(r.accuracy.estimate if r.accuracy else 0)
-    )
+        gone = f"No seed ended with finite numbers, and no {row.score} is quoted."
+        return [Practice(f"{row.score} alone", False, gone)]
+    alike = [r for r in rows if r.accuracy and r.score == row.score]
+    ranked = sorted(alike, key=lambda r: -(r.accuracy.estimate if r.accuracy else 0))
     place = f"{_ordinal(ranked.index(row) + 1)} of {len(ranked)}"
+    # Only R² can be below 0, that of a constant prediction.
+    useful = row.accuracy.estimate >= 0
+    told = "nothing in the number speaks against it" if useful else "worse than a constant"
     alone = Practice(
-        "accuracy alone",
-        True,
-        f"{row.accuracy.estimate:.3f}, {place} methods; nothing in the number speaks against it.",
+        f"{row.score} alone",
+        useful,
+        f"{row.accuracy.estimate:.3f}, {place} methods; {told}.",
     )
-    habit = "accuracy with a mean clamped cosine"
+    habit = f"{row.score} with a mean clamped cosine"
     mean = states[-1].clamped if states else None
     if exact:
         return [alone, Practice(habit, True, "The method is backpropagation itself.")]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from faeval.core.score import either
 from faeval.core.trial import shortest
 from faeval.report.view import MethodRow, StateRow
 from faeval.report.wording import (
@@ -13,10 +14,10 @@ from faeval.report.wording import (
     accuracy,
     chance,
     extent,
-    extent_points,
+    gain,
+    gain_extent,
     limit,
     magnitude,
-    points,
     signed,
     spread,
     value,
@@ -81,16 +82,16 @@ def method_table(rows: Sequence[MethodRow], level: float) -> Table:
     interval = f"{percent(level)} seeds"
     return Table(
         "Methods",
-        ("method", "accuracy", interval, "frozen blocks", "gain", GAIN_INTERVAL, "verdict",
-         "because of"),
+        ("method", either(row.score for row in rows), interval, "frozen blocks", "gain",
+         GAIN_INTERVAL, "verdict", "because of"),
         tuple(
             (
                 row.name,
                 accuracy(row.accuracy),
                 extent(row.accuracy, signed=False),
                 accuracy(row.control),
-                points(row.gain.estimate if row.gain else None),
-                extent_points(row.gain),
+                gain(row.gain, row.score),
+                gain_extent(row.gain, row.score),
                 row.verdict,
                 ", ".join(row.reasons),
             )
@@ -175,20 +176,20 @@ def rate_table(curve: RateCurve, level: float) -> Table:
     rows = []
     for rate, own, control in zip(curve.rates, curve.accuracies, curve.controls, strict=True):
         best = {"trained": rate == curve.best, "frozen": rate == curve.best_control}
-        gain = gains.get(rate)
+        over = gains.get(rate)
         rows.append(
             (
                 shortest(rate),
                 *(NONE if not by_seed else f"{sum(by_seed.values()) / len(by_seed):.3f}"
                   for by_seed in (own, control)),
-                points(gain.estimate if gain else None),
-                extent_points(gain),
+                gain(over, curve.score),
+                gain_extent(over, curve.score),
                 " and ".join(name for name, is_best in best.items() if is_best),
             )
         )  # fmt: skip
     return Table(
         f"{curve.name}: learning rates, on validation data",
-        ("learning rate", "accuracy", "frozen blocks", "gain", GAIN_INTERVAL, "chosen for"),
+        ("learning rate", curve.score, "frozen blocks", "gain", GAIN_INTERVAL, "chosen for"),
         tuple(rows),
     )
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from faeval.core.reading import Reading
+from faeval.core.score import RANGE, Score
 from faeval.core.trial import shortest
 from faeval.records.schema import TrialRecord
 from faeval.report.wording import extent, limit, value
@@ -15,6 +16,8 @@ from faeval.verdict.contrast import Contrast
 from faeval.verdict.finding import Finding, percent, places
 from faeval.verdict.judge import Judgement
 from faeval.verdict.method import Method
+
+COSINES = (-1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ class StateRow:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One method in a line: accuracy and that of its frozen-blocks control, over seeds; `gain`
-    is their difference, paired by seed."""
+    """One method in a line: accuracy (or what else `score` says) and that of its frozen-blocks
+    control, over seeds; `gain` is their difference, paired by seed."""
 
     name: str
     accuracy: Interval | None
@@ -54,6 +57,7 @@ class MethodRow:
     gain: Interval | None
     verdict: str
     reasons: tuple[str, ...]
+    score: Score = "accuracy"
 
 
 def state_rows(method: Method, level: float) -> list[StateRow]:
@@ -69,7 +73,16 @@ def state_rows(method: Method, level: float) -> list[StateRow]:
     clamped = [_mean(r.cosine_clamped for r in run.layers) for run in method.completed]
     rows.append(
         StateRow(
-            "mean", _interval(means, level), None, None, _mean(clamped), None, None, None, None, 0
+            "mean",
+            over_seeds(means, level, COSINES),
+            None,
+            None,
+            _mean(clamped),
+            None,
+            None,
+            None,
+            None,
+            0,
         )
     )
     return rows
@@ -88,14 +101,28 @@ def method_rows(judgement: Judgement, level: float) -> list[MethodRow]:
         rows.append(
             MethodRow(
                 method.name,
-                _interval(accuracies, level),
-                _interval(controls, level),
-                _interval(gains, level),
+                over_seeds(accuracies, level, RANGE[method.score]),
+                over_seeds(controls, level, RANGE[method.score]),
+                over_seeds(gains, level),
                 verdict.verdict,
                 verdict.reasons,
+                method.score,
             )
         )
     return rows
+
+
+def over_seeds(
+    values: Iterable[float | None], level: float, possible: tuple[float, float] | None = None
+) -> Interval | None:
+    """The mean over seeds with its Student-t interval, within the `possible` values; None where
+    some seed has no number."""
+    numbers = list(values)
+    present = [value for value in numbers if value is not None]
+    if not present or len(present) < len(numbers):
+        return None
+    interval = student_t(present, population="seeds", level=level)
+    return interval.within(*possible) if possible else interval
 
 
 def told(findings: Sequence[Finding]) -> list[Finding]:
@@ -165,6 +192,7 @@ def as_json(records: Iterable[TrialRecord], judgement: Judgement) -> dict[str, A
                 "trial": record.trial.model_dump(mode="json"),
                 "status": record.status,
                 "accuracy": record.accuracy,
+                "score": record.score,
                 "divergence": record.divergence and record.divergence.model_dump(),
                 "layers": [asdict(reading) for reading in record.layers],
                 "diagnostics": [asdict(diagnostic) for diagnostic in record.diagnostics],
@@ -205,7 +233,7 @@ def _headline(rule: str, penalty: float, contrasts: Sequence[Contrast]) -> str:
 def _state_row(name: str, at: Sequence[Reading], level: float) -> StateRow:
     return StateRow(
         name,
-        _interval([r.cosine_mean for r in at], level),
+        over_seeds([r.cosine_mean for r in at], level, COSINES),
         _mean(r.cosine_std for r in at),
         _mean(r.null and r.null.std for r in at),
         _mean(r.cosine_clamped for r in at),
@@ -219,13 +247,6 @@ def _state_row(name: str, at: Sequence[Reading], level: float) -> StateRow:
         max((r.update_error for r in at if r.update_error is not None), default=None),
         _mean(r.null and r.null.mean for r in at),
     )
-
-
-def _interval(values: Sequence[float | None], level: float) -> Interval | None:
-    present = [value for value in values if value is not None]
-    if not present or len(present) < len(values):
-        return None
-    return student_t(present, population="seeds", level=level)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -3,18 +3,19 @@
 from faeval.core import html
 from faeval.core.html import NONE
 from faeval.core.html import signed as signed
+from faeval.core.score import Score, difference
 from faeval.stats.intervals import Interval
 from faeval.verdict.method import Method
 
 
 def accuracy(interval: Interval | None) -> str:
-    """A fraction of right answers: `0.914`."""
+    """A fraction of right answers, or R²: `0.914`."""
     return NONE if interval is None else f"{interval.estimate:.3f}"
 
 
-def points(fraction: float | None) -> str:
-    """A difference of accuracies: `+2.0 pp`."""
-    return NONE if fraction is None else f"{100 * fraction:+.1f} pp"
+def gain(interval: Interval | None, score: Score) -> str:
+    """A difference of scores: `+2.0 pp`, or `+0.020` of R²."""
+    return NONE if interval is None else difference(interval.estimate, score)
 
 
 def extent(interval: Interval | None, *, signed: bool = True) -> str:
@@ -25,11 +26,12 @@ def extent(interval: Interval | None, *, signed: bool = True) -> str:
     return f"{interval.low:{form}} to {interval.high:{form}}"
 
 
-def extent_points(interval: Interval | None) -> str:
-    """The bounds of a difference of accuracies, in points: `+0.5 to +1.3`."""
+def gain_extent(interval: Interval | None, score: Score) -> str:
+    """The bounds of a difference of scores, in its unit: `+0.5 to +1.3`."""
     if interval is None or interval.low is None or interval.high is None:
         return ""
-    return f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
+    low, high = (difference(end, score) for end in (interval.low, interval.high))
+    return f"{low} to {high}".replace(" pp", "")
 
 
 def magnitude(value: float | None) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -40,6 +40,13 @@ class Interval:
     population: Population
     n: int
     method: Method
+
+    def within(self, least: float, most: float) -> "Interval":
+        """The part of it that is possible, for a quantity from `least` to `most`: an accuracy is
+        never above 1. What is cut off covered nothing, so that the coverage stays."""
+        if self.low is None or self.high is None:
+            return self
+        return replace(self, low=max(self.low, least), high=min(self.high, most))
 
 
 def student_t(values: Values, *, population: Population, level: float = 0.95) -> Interval:

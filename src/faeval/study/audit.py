@@ -18,9 +18,13 @@ def audit(plan: Plan, records: Mapping[str, TrialRecord]) -> Judgement:
 
 def method_of(planned: PlannedMethod, records: Mapping[str, TrialRecord]) -> Method | None:
     """A planned method with the runs that have a record; None without any."""
-    runs = tuple(
-        run_of(records[trial.id], records.get(control.id))
+    found = [
+        (records[trial.id], records.get(control.id))
         for trial, control in zip(planned.trials, planned.controls, strict=True)
         if trial.id in records
-    )
-    return method_with_claims(planned.rule, runs, planned.trials[0]) if runs else None
+    ]
+    if not found:
+        return None
+    runs = tuple(run_of(record, control) for record, control in found)
+    first, _ = found[0]
+    return method_with_claims(planned.rule, runs, first.trial, first.score)

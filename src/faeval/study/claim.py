@@ -1,25 +1,32 @@
 """A folder belongs to one plan, which may grow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from faeval.core.errors import InputError
 from faeval.core.trial import Trial
 from faeval.records.store import read_json, write_json
+from faeval.study.grid import Varied
 from faeval.verdict.method import Thresholds
 
 
 def claim(
-    out: Path, trials: Sequence[Trial], fingerprint: str, thresholds: Thresholds | None = None
+    out: Path,
+    trials: Sequence[Trial],
+    fingerprint: str,
+    thresholds: Thresholds | None = None,
+    names: Mapping[str, Varied] | None = None,
 ) -> None:
     """Make `out` the folder of this plan, or of this plan with more trials than before (further
-    seeds, say); InputError if it is that of another plan, which is left as it is. The thresholds
-    may change with every command: the last ones are kept, for those who judge the folder later."""
+    seeds, say); InputError if it is that of another plan, which is left as it is. The thresholds,
+    and the names of settings by trial id, may change with every command: the last ones are kept,
+    for those who judge the folder later."""
     (out / "trials").mkdir(exist_ok=True)
     mine = {
         "data_fingerprint": fingerprint,
         "thresholds": (thresholds or Thresholds()).model_dump(),
+        "names": dict(names or {}),
         "trials": {t.id: _plain(t) for t in trials},
     }
     path = out / "plan.json"

@@ -47,6 +47,7 @@ def _conditions(
             {str(getattr(r.trial.recipe, key)) for r in records} for records in (first, second)
         )
         yield f"recipe {key}", " or ".join(sorted(mine)), " or ".join(sorted(theirs))
+    yield "score", told(first, "score"), told(second, "score")
     yield "device", told(first, "device"), told(second, "device")
     for package in sorted({name for r in (*first, *second) for name in r.versions}):
         mine, theirs = (

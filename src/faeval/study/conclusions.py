@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from faeval.core import spec
 from faeval.records.schema import TrialRecord
 from faeval.rules import RULES
-from faeval.study.grouping import RATE, Group, Key, apart_from, grouped, run_of
-from faeval.study.plan import control_of
+from faeval.study.grouping import RATE, Group, Key, apart_from, run_of
+from faeval.study.plan import control_of, named
 from faeval.verdict.finding import Finding
 from faeval.verdict.fresh import fresh_feedback
+from faeval.verdict.headroom import depth_headroom
 from faeval.verdict.ladder import depth_ladder
 from faeval.verdict.method import Thresholds
 from faeval.verdict.onset import Course, Onset, early_epochs, onsets
@@ -23,8 +24,9 @@ _TUNED = (RATE, "recipe.validation")
 class Conclusions:
     """The findings of ready-made studies, and what lies behind them.
 
-    findings  on learning rate, depth, penalty, feedback and early epochs, where the records have
-              what it takes; the same as those of the command that trained the study
+    findings  on what depth can gain at all, learning rate, depth, penalty, feedback and early
+              epochs, where the records have what it takes; the same as those of the command that
+              trained the study
     curves    accuracy over the learning rate of each tuned method
     onsets    for each method whose training was read, where each check first flags, by seed
     """
@@ -35,14 +37,18 @@ class Conclusions:
 
 
 def conclude(
-    records: Sequence[TrialRecord], courses: Mapping[str, Course], thresholds: Thresholds
+    groups: Sequence[Group],
+    records: Sequence[TrialRecord],
+    courses: Mapping[str, Course],
+    thresholds: Thresholds,
 ) -> Conclusions:
-    """All that the records, and the readings in training by trial id, say as a whole."""
-    groups = grouped(records)
+    """All that the records, their methods, and the readings in training by trial id say as a
+    whole."""
     curves = _curves(groups, records)
     methods = {g.method.name: g.method for g in groups}
     of_group = {g.method.name: _courses(g, courses) for g in groups}
     findings = [
+        *depth_headroom([g.method for g in groups], thresholds),
         *(learning_rate_dependence(c, methods.get(c.name), thresholds) for c in curves),
         *_ladders(groups, thresholds),
         *_sweeps(groups, thresholds),
@@ -94,8 +100,8 @@ def _feedbacks(groups: Iterable[Group], thresholds: Thresholds) -> Iterator[Find
     for pair in pairs.values():
         if len(pair) == 2 and not pair["trained"].method.credit_is_gradient:
             group, fresh = pair["trained"], pair["fresh"].method
-            words = [word for field, word in group.varied.items() if field != read]
-            name = replace(group.method, rule=" ".join([group.plain, *words])).name
+            rest = {key: value for key, value in group.varied.items() if key != "feedback"}
+            name = replace(group.method, rule=named(group.plain, rest)).name
             yield fresh_feedback(name, group.method, fresh, thresholds)
 
 
@@ -125,6 +131,7 @@ def _curves(groups: Sequence[Group], records: Sequence[TrialRecord]) -> tuple[Ra
             RateCurve(
                 rule, first.penalty, rates, own, controls,
                 best_rate(rates, own, seeds), best_rate(rates, controls, seeds),
+                of_method[0].score,
             )
         )  # fmt: skip
     return tuple(curves)

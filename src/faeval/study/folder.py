@@ -15,6 +15,7 @@ from faeval.records.events import read_events
 from faeval.records.log import read_course
 from faeval.records.schema import TrialRecord
 from faeval.records.store import read_json
+from faeval.study.grid import Varied
 from faeval.verdict.method import Thresholds
 
 
@@ -50,6 +51,13 @@ def thresholds_of(out: Path) -> Thresholds:
         return Thresholds.model_validate(kept)
     except ValidationError as error:
         raise from_validation(error, f"the thresholds in {path}") from None
+
+
+def names_of(out: Path) -> dict[str, Varied]:
+    """What the plan of the study in `out` calls the setting of each trial: its group, and what
+    varies in the grid. Empty in a folder from before this was kept."""
+    path = out / "plan.json"
+    return read_json(path).get("names", {}) if path.exists() else {}
 
 
 def commands_of(out: Path) -> list[tuple[datetime, str]]:

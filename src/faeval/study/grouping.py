@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from faeval.core import spec
+from faeval.core.score import Score
 from faeval.core.spec import Spec
-from faeval.core.trial import Trial, shortest
+from faeval.core.trial import Trial
 from faeval.models import MODELS
 from faeval.records.schema import TrialRecord
 from faeval.rules import RULES
-from faeval.study.plan import control_of
+from faeval.study.grid import Varied
+from faeval.study.plan import control_of, named
 from faeval.verdict.method import Method, Run
 
 RATE = "recipe.learning_rate"
-_SHORT = {"reading_feedback": "feedback", "trainable_blocks": "blocks"}  # as a plan names them
+# Where a plan's word for a field is not the last part of its path.
+_SHORT = {"model.name": "model", "reading_feedback": "feedback", "trainable_blocks": "blocks"}
 
 Fields = dict[str, Any]
 Key = tuple[tuple[str, str], ...]
@@ -25,28 +28,31 @@ class Group:
     """A method, and the records it was made of: one per seed, in the order of its runs.
 
     `plain` is the rule with its own options alone, `varied` what tells the method apart from
-    others of the study, in words by field. `controls` are the frozen-blocks trials that its gain
+    others of the study. `controls` are the frozen-blocks trials that its gain
     is over; `partial` holds, by number of trainable blocks below the depth, the trials that differ
     from `records` in nothing else.
     """
 
     method: Method
     plain: str
-    varied: Mapping[str, str]
+    varied: Varied
     records: tuple[TrialRecord, ...]
     controls: tuple[TrialRecord, ...]
     partial: dict[int, tuple[TrialRecord, ...]]
 
 
-def grouped(records: Sequence[TrialRecord]) -> tuple[Group, ...]:
+def grouped(
+    records: Sequence[TrialRecord], told: Mapping[str, Varied] | None = None
+) -> tuple[Group, ...]:
     """Records that differ in nothing but the seed, and train every block, make a method; each
     run's control is the record of `plan.control_of`; where controls were tuned apart, the one
     at its own learning rate. Trials on held-out data, which choose learning rates, make no
     method. Order: that of the records.
 
-    Where one rule ran in several settings, its name tells them apart: `dfa depth=8`; not so a
-    learning rate that was tuned for each method. Raises
-    InputError for a rule or a model that is not registered here.
+    Where one rule ran in several settings, its name tells them apart: in the words of the plan
+    where `told` holds them by trial id, else by the fields in which they differ, `dfa depth=8`;
+    not so a learning rate that was tuned for each method. Raises InputError for a rule or a model
+    that is not registered here.
     """
     final = [record for record in records if not record.trial.recipe.validation]
     by_key: dict[Key, list[TrialRecord]] = {}
@@ -62,17 +68,20 @@ def grouped(records: Sequence[TrialRecord]) -> tuple[Group, ...]:
         frozen = _controls(first, by_key, at_rates)
         controls = {r.trial.seed: r for r in frozen}
         plain = _plain(first.rule)
-        words = _told(first, varied[plain])
-        rule = " ".join([plain, *words.values()])
+        apart = (told or {}).get(first.id, _apart(first, varied[plain]))
+        rule = named(plain, apart)
         runs = tuple(run_of(r, controls.get(r.trial.seed)) for r in of_method)
-        method = method_with_claims(rule, runs, first)
+        method = method_with_claims(rule, runs, first, of_method[0].score)
         partial = _partial(first, by_key)
-        groups.append(Group(method, plain, words, tuple(of_method), frozen, partial))
+        groups.append(Group(method, plain, apart, tuple(of_method), frozen, partial))
     return tuple(groups)
 
 
-def method_with_claims(name: str, runs: tuple[Run, ...], trial: Trial) -> Method:
-    """The method of these runs, with what its rule says of itself; `trial` is one of them."""
+def method_with_claims(
+    name: str, runs: tuple[Run, ...], trial: Trial, score: Score = "accuracy"
+) -> Method:
+    """The method of these runs, with what its rule says of itself; `trial` is one of them, and
+    `score` what they are scored by."""
     claims = spec.build(RULES, trial.rule).claims
     return Method(
         name,
@@ -84,6 +93,7 @@ def method_with_claims(name: str, runs: tuple[Run, ...], trial: Trial) -> Method
         "" if claims.end_to_end else trial.recipe.credit_at,
         claims.feedback,
         trial.labels,
+        score,
     )
 
 
@@ -167,15 +177,9 @@ def _varied(trials: Sequence[Trial], but: Sequence[str]) -> dict[str, list[str]]
     }
 
 
-def _told(trial: Trial, names: Sequence[str]) -> dict[str, str]:
+def _apart(trial: Trial, names: Sequence[str]) -> Varied:
     fields = _flat(trial)
-    words = {}
-    for name in names:
-        value = fields.get(name)
-        text = shortest(value) if isinstance(value, float) else str(value)
-        bare = name in ("data", "model.name")
-        words[name] = text if bare else f"{_SHORT.get(name, name.rpartition('.')[2])}={text}"
-    return words
+    return {_SHORT.get(name, name.rpartition(".")[2]): fields.get(name) for name in names}
 
 
 def _key(trial: Trial) -> Key:

@@ -16,7 +16,7 @@ from faeval.report.material import Material, Member, RuleFacts
 from faeval.rules import RULES
 from faeval.study.again import study_file
 from faeval.study.conclusions import conclude
-from faeval.study.folder import commands_of, courses_of, records_of, thresholds_of
+from faeval.study.folder import commands_of, courses_of, names_of, records_of, thresholds_of
 from faeval.study.grouping import RATE, apart_from, grouped
 from faeval.verdict.judge import judge_all
 
@@ -38,7 +38,7 @@ def open_study(folder: str | os.PathLike[str]) -> Material:
     order = [name for name in planned if name in found]
     records = [found[name] for name in [*order, *sorted(found.keys() - set(order))]]
     thresholds = thresholds_of(study)
-    groups = grouped(records)
+    groups = grouped(records, names_of(study))
     if not groups:
         raise InputError(
             f"a method whose blocks are all trained in {study}",
@@ -51,7 +51,7 @@ def open_study(folder: str | os.PathLike[str]) -> Material:
         for g, verdict in zip(groups, judgement.verdicts, strict=True)
     )
     courses = courses_of(study, found)
-    whole = conclude(records, courses, thresholds)
+    whole = conclude(groups, records, courses, thresholds)
     used = {str(r.trial.rule["name"]): r.trial.rule for r in records}
     return Material(
         title=_title([r.trial for g in groups for r in g.records]),

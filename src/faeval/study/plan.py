@@ -1,7 +1,7 @@
 """What a study trains: from a few keys to the full list of trials. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from faeval.core import spec
@@ -51,14 +51,24 @@ class Plan:
 def plan(config: StudyConfig) -> Plan:
     """All trials of `config`: the grid of its settings × rules × penalties × seeds, and their
     frozen-blocks controls. Raises InputError before anything is trained. Where learning rates are
-    tuned, these are the trials that choose them.
+    tuned, these are the trials that choose them. A method that stands in several groups is one,
+    and bears all their names.
     """
-    methods = []
+    methods: dict[tuple[str, ...], PlannedMethod] = {}
     for group, grid in config.grids():
         for setting in settings(grid):
             varied = {"group": group, **setting.varied} if group is not None else setting.varied
-            methods += _methods(grid, setting, varied)
-    return Plan(config, tuple(methods))
+            for method in _methods(grid, setting, varied):
+                key = tuple(sorted(trial.id for trial in method.trials))
+                methods[key] = _of_both(methods[key], method) if key in methods else method
+    return Plan(config, tuple(methods.values()))
+
+
+def _of_both(first: PlannedMethod, again: PlannedMethod) -> PlannedMethod:
+    if first.varied.get("group") == again.varied.get("group"):
+        raise InputError("each method once", f"{again.rule!r} twice", "remove one")
+    varied = first.varied | {"group": f"{first.varied['group']}, {again.varied['group']}"}
+    return replace(first, rule=named(first.plain, varied), varied=varied)
 
 
 def _methods(config: StudyConfig, setting: Setting, varied: Varied) -> Iterator[PlannedMethod]:

@@ -8,6 +8,7 @@ from faeval.records.schema import TrialRecord
 from faeval.study.audit import audit, method_of
 from faeval.study.plan import Plan
 from faeval.verdict.finding import Finding
+from faeval.verdict.headroom import depth_headroom
 from faeval.verdict.judge import Judgement
 from faeval.verdict.method import Thresholds
 from faeval.verdict.onset import Onset, onsets
@@ -43,6 +44,10 @@ class Results:
             if method and courses:
                 found[method.name] = onsets(method, courses, self.thresholds)
         return found
+
+    def headroom(self) -> list[Finding]:
+        """Where true gradients themselves gain nothing from depth."""
+        return depth_headroom(self.judgement().methods, self.thresholds)
 
     def rate_findings(self) -> list[Finding]:
         """For each tuned method: whether what it shows depends on the learning rate."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from faeval.core.trial import Trial
 from faeval.records.schema import TrialRecord
+from faeval.study.grid import Varied
 from faeval.study.plan import Plan, PlannedMethod, named
 from faeval.verdict.rates import RateCurve, best_rate
 
@@ -18,6 +19,15 @@ def candidates(plan: Plan) -> list[Trial]:
     if plan.config.tune is None:
         return trials
     return trials + [_final(t, t.recipe.learning_rate) for t in trials]
+
+
+def setting_names(plan: Plan) -> dict[str, Varied]:
+    """By trial id, what tells a method of the plan apart from others of its rule, where anything
+    does. A learning rate that is chosen for each method does not."""
+    of_trial = [(t, m) for m in plan.methods for t in m.trials]
+    if plan.config.tune is not None:
+        of_trial = [(_final(t, t.recipe.learning_rate), _untuned(m)) for t, m in of_trial]
+    return {t.id: m.varied for t, m in of_trial if m.varied}
 
 
 def tuned(plan: Plan, records: Mapping[str, TrialRecord]) -> tuple[Plan, tuple[RateCurve, ...]]:
@@ -36,9 +46,11 @@ def tuned(plan: Plan, records: Mapping[str, TrialRecord]) -> tuple[Plan, tuple[R
         controls = [_accuracies(m.controls, records) for m in tried]
         seeds = [t.seed for t in tried[0].trials]
         best, best_control = best_rate(rates, own, seeds), best_rate(rates, controls, seeds)
+        found = [records[t.id] for m in tried for t in m.trials if t.id in records]
         curve = RateCurve(
-            name.rule, name.penalty, rates, tuple(own), tuple(controls), best, best_control
-        )
+            name.rule, name.penalty, rates, tuple(own), tuple(controls), best, best_control,
+            found[0].score if found else "accuracy",
+        )  # fmt: skip
         curves.append(curve)
         if best is not None and best_control is not None:
             final = tuple(_final(t, best) for t in name.trials)

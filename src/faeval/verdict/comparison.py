@@ -14,7 +14,8 @@ from faeval.verdict.method import Method, Run
 class Difference:
     """A quantity of one method in the second study minus the first.
 
-    quantity    `accuracy`, `gain` (over frozen blocks), or `cosine h_l` behind a block
+    quantity    `accuracy`, `gain` (over frozen blocks), or `cosine h_l` behind a block; for real
+                targets `R²` and `gain in R²`, so that no accuracy is compared with them
     paired      by seed, over those that completed in both; else between the means of all
                 (Welch 1947: variances may differ)
     difference  with its interval over seeds; None bounds where a side has one seed only
@@ -92,17 +93,18 @@ def _quantities(method: Method) -> dict[str, dict[int, float]]:
     """By name, then by seed, in the order in which they are told."""
     found: dict[str, dict[int, float]] = {}
     for run in method.completed:
-        for name, value in _of_run(run, cosines=not method.credit_is_gradient):
+        for name, value in _of_run(run, method):
             found.setdefault(name, {})[run.seed] = value
     return found
 
 
-def _of_run(run: Run, *, cosines: bool) -> Iterator[tuple[str, float]]:
+def _of_run(run: Run, method: Method) -> Iterator[tuple[str, float]]:
     if run.accuracy is not None:
-        yield "accuracy", run.accuracy
+        yield method.score, run.accuracy
         if run.control is not None:
-            yield "gain", run.accuracy - run.control
-    if cosines:
+            gain = "gain" if method.score == "accuracy" else f"gain in {method.score}"
+            yield gain, run.accuracy - run.control
+    if not method.credit_is_gradient:
         for reading in run.layers[1:]:
             if reading.cosine_mean is not None:
                 yield f"cosine h{reading.state}", reading.cosine_mean

@@ -117,7 +117,8 @@ class Reporter:
             threshold,
             margin,
             evidence,
-            consequence,
+            # Checks speak of accuracy; that of real targets is R².
+            consequence.replace("accuracy", self.method.score),
         )
 
 
@@ -134,8 +135,3 @@ def places(states: list[int]) -> str:
 def times(ratio: float) -> str:
     """A ratio: `3.2×`, `1.5e+06×`."""
     return f"{ratio:.3g}×" if ratio < 1e4 else f"{ratio:.1e}×"
-
-
-def points(fraction: float) -> str:
-    """A difference of accuracies: `+2.0 pp`."""
-    return f"{100 * fraction:+.1f} pp"

@@ -54,6 +54,7 @@ class Judgement:
                     "method": method.name,
                     "seed": run.seed,
                     "accuracy": run.accuracy,
+                    "score": method.score,
                     "control": run.control,
                     "divergence": run.divergence,
                 }

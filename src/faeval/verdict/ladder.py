@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from faeval.core.score import difference
 from faeval.stats import Interval, paired_t
-from faeval.verdict.finding import Finding, points
+from faeval.verdict.finding import Finding
 from faeval.verdict.method import Method, Thresholds
 from faeval.verdict.rates import side, spread
 
@@ -31,15 +32,15 @@ def depth_ladder(name: str, rungs: Sequence[tuple[int, Method]], thresholds: Thr
         )  # fmt: skip
     best = max(means, key=lambda k: (means[k], -k))
     losses = [
-        (k, difference)
+        (k, loss)
         for k, method in between
-        if (difference := _difference(top, method, thresholds)) is not None
-        and side(difference, thresholds) == "below"
+        if (loss := _difference(top, method, thresholds)) is not None
+        and side(loss, thresholds) == "below"
     ]
     steps = ", ".join(f"{k}: {mean:.3f}" for k, mean in means.items())
     evidence = (
-        f"accuracy with the last k of {highest} blocks trained: {steps}; best at k={best}; all "
-        f"over {'none' if lowest == 0 else f'k={lowest}'}: {spread(whole)}"
+        f"{top.score} with the last k of {highest} blocks trained: {steps}; best at k={best}; all "
+        f"over {'none' if lowest == 0 else f'k={lowest}'}: {spread(whole, top.score)}"
     )
     grows = side(whole, thresholds) == "above"
     if grows and not losses:
@@ -51,11 +52,11 @@ def depth_ladder(name: str, rungs: Sequence[tuple[int, Method]], thresholds: Thr
     if losses:
         k, loss = min(losses, key=lambda item: item[1].estimate)
         told = (
-            f"Training more blocks costs accuracy: all of them stand {points(loss.estimate)} "
-            f"from k={k}."
+            f"Training more blocks costs {top.score}: all of them stand "
+            f"{difference(loss.estimate, top.score)} from k={k}."
         )
     else:
-        told = "Training the blocks does not clearly help: stem and head carry the accuracy."
+        told = f"Training the blocks does not clearly help: stem and head carry the {top.score}."
     return Finding(
         name, check, "flag", "caution", whole.estimate, thresholds.depth_gain,
         whole.estimate - thresholds.depth_gain, evidence, told,

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from faeval.core.reading import Diagnostic, Reading
+from faeval.core.score import Score
 from faeval.core.trial import shortest
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -14,8 +15,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class Run:
-    """One trained seed of a method; `control` is the accuracy of its frozen-blocks twin,
-    `diagnostics` what the rule says of its own working."""
+    """One trained seed of a method; `accuracy` is its score, `control` that of its frozen-blocks
+    twin, `diagnostics` what the rule says of its own working."""
 
     seed: int
     accuracy: float | None
@@ -40,6 +41,7 @@ class Method:
     feedback            `fixed`, `learned` or `redrawn`; `none` where the rule draws nothing; ""
                         is unknown
     labels              those of the training data: `true`, `permuted` or `random`
+    score               what the accuracies of its runs are: `accuracy`, or `R²` of real targets
     """
 
     rule: str
@@ -51,6 +53,7 @@ class Method:
     credit_at: str = ""
     feedback: str = ""
     labels: str = "true"
+    score: Score = "accuracy"
 
     @property
     def name(self) -> str:
@@ -85,7 +88,7 @@ class Thresholds(BaseModel):
                      to all samples than not (published: batch cosines "near 1")
     mean_share       share of one state in the sum of |cosine| above this flags (ours)
     construction     cosine above 1 − this in 95 % of samples is the reference itself (ours)
-    depth_gain       accuracy above frozen blocks must reach this (published: 0.02)
+    depth_gain       accuracy (or R²) above frozen blocks must reach this (published: 0.02)
     level            confidence level of intervals; 1 − level is that of the tests (ours)
     """
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from faeval.core.score import Score, difference
 from faeval.core.trial import shortest
 from faeval.stats import Interval, paired_t
-from faeval.verdict.finding import Finding, Status, percent, points
+from faeval.verdict.finding import Finding, Status, percent
 from faeval.verdict.method import Method, Thresholds
 
 
@@ -16,6 +17,7 @@ class RateCurve:
     accuracies, controls  of the method and of its frozen blocks: for each rate, by seed; without
                           the seeds that diverged
     best, best_control    the rate chosen for each; None where no rate let every seed complete
+    score                 what the accuracies are, as in `Method`
     """
 
     rule: str
@@ -25,6 +27,7 @@ class RateCurve:
     controls: tuple[Mapping[int, float], ...]
     best: float | None
     best_control: float | None
+    score: Score = "accuracy"
 
     @property
     def name(self) -> str:
@@ -71,7 +74,7 @@ def learning_rate_dependence(
             "frozen blocks", "Not measured: nothing follows from it."
         )  # fmt: skip
     by_rate = {rate: side(gain, thresholds) for rate, gain in gains}
-    told = ", ".join(f"{shortest(rate)}: {spread(gain)}" for rate, gain in gains)
+    told = ", ".join(f"{shortest(rate)}: {spread(gain, curve.score)}" for rate, gain in gains)
     evidence = [f"over frozen blocks at the same rate, on validation data: {told}"]
     paired = [
         (run.accuracy, run.control)
@@ -84,7 +87,8 @@ def learning_rate_dependence(
         matched = side(gain, thresholds)
         evidence.append(
             f"each at its own best rate ({_chosen(curve.best, curve.rates)}; frozen blocks "
-            f"{_chosen(curve.best_control, curve.rates)}), on the test data: {spread(gain)}"
+            f"{_chosen(curve.best_control, curve.rates)}), on the test data: "
+            f"{spread(gain, final.score)}"
         )
     sides = {*by_rate.values()}
     if {"above", "below"} <= sides:
@@ -117,13 +121,14 @@ def side(gain: Interval, thresholds: Thresholds) -> str:
     return "below" if high < 0 and high <= -margin else "undecided"
 
 
-def spread(gain: Interval) -> str:
-    """A difference of accuracies with its interval over seeds."""
+def spread(gain: Interval, score: Score) -> str:
+    """A difference of scores with its interval over seeds."""
+    estimate = difference(gain.estimate, score)
     if gain.low is None or gain.high is None:
-        return f"{points(gain.estimate)} (one seed, no interval)"
+        return f"{estimate} (one seed, no interval)"
     return (
-        f"{points(gain.estimate)} ({percent(gain.level)} over {gain.n} seeds "
-        f"{points(gain.low)} to {points(gain.high)})"
+        f"{estimate} ({percent(gain.level)} over {gain.n} seeds "
+        f"{difference(gain.low, score)} to {difference(gain.high, score)})"
     )
 
 

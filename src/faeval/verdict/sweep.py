@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from faeval.core.score import difference
 from faeval.core.trial import shortest
 from faeval.verdict.checks import deep_credit, depth_utility, scale_stability
-from faeval.verdict.finding import Finding, points
+from faeval.verdict.finding import Finding
 from faeval.verdict.method import Method, Thresholds
 
 
@@ -32,7 +33,7 @@ def penalty_sweep(name: str, methods: Sequence[Method], thresholds: Thresholds) 
             "evidence of learning in the blocks."
         )
         return Finding(name, check, "flag", "caution", None, None, None, evidence, told)
-    told = f"Best accuracy at λ={shortest(best.penalty)}" + (
+    told = f"Best {best.score} at λ={shortest(best.penalty)}" + (
         f"; depth is of use at λ={', '.join(shortest(m.penalty) for m in useful)}."
         if useful
         else "; at no λ is depth shown to help."
@@ -42,8 +43,10 @@ def penalty_sweep(name: str, methods: Sequence[Method], thresholds: Thresholds) 
 
 def _told(method: Method, thresholds: Thresholds) -> str:
     gain = depth_utility(method, thresholds)
-    over = f" ({points(gain.value)} over frozen blocks)" if gain.value is not None else ""
-    parts = [f"λ={shortest(method.penalty)}: accuracy {_mean(method):.3f}{over}"]
+    over = ""
+    if gain.value is not None:
+        over = f" ({difference(gain.value, method.score)} over frozen blocks)"
+    parts = [f"λ={shortest(method.penalty)}: {method.score} {_mean(method):.3f}{over}"]
     last = [run.layers[-1] for run in method.completed if run.layers]
     norms = [r.state_norm for r in last if r.state_norm is not None]
     if norms and len(norms) == len(last):

@@ -129,7 +129,7 @@ def deep_credit(method: Method, thresholds: Thresholds) -> Finding:
             return _over_images(report, deep)
         return report.unmeasured("some state behind a block has no cosine or no null")
     adjusted = _corrected(deep, "observed", "p")
-    alpha = 1 - thresholds.level
+    alpha = round(1 - thresholds.level, 12)  # 0.05, not 0.050000000000000044
     weak = [at[0].state for at, q in zip(deep, adjusted, strict=True) if not q <= alpha]
     profile = _profile(deep)
     worst = max(adjusted)

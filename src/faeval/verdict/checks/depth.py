@@ -1,7 +1,8 @@
 """Does depth help? Accuracy against the same network with frozen blocks."""
 
+from faeval.core.score import Score, difference
 from faeval.stats import Interval, paired_t
-from faeval.verdict.finding import ROUNDING, Finding, Reporter, percent, points
+from faeval.verdict.finding import ROUNDING, Finding, Reporter, percent
 from faeval.verdict.method import Method, Thresholds
 
 
@@ -30,8 +31,8 @@ def depth_utility(method: Method, thresholds: Thresholds) -> Finding:
     return Reporter(method, "depth utility", "caution" if unsure else "refuse").at_least(
         gain.estimate,
         thresholds.depth_gain,
-        f"{points(gain.estimate)} over frozen blocks ({_spread(gain)}; limit "
-        f"{points(thresholds.depth_gain)})",
+        f"{difference(gain.estimate, method.score)} over frozen blocks "
+        f"({_spread(gain, method.score)}; limit {difference(thresholds.depth_gain, method.score)})",
         "The trained blocks earn their keep.",
         "The network predicts no better than a constant: there is no use to compare."
         if worthless
@@ -49,7 +50,8 @@ def depth_utility(method: Method, thresholds: Thresholds) -> Finding:
     )
 
 
-def _spread(gain: Interval) -> str:
+def _spread(gain: Interval, score: Score) -> str:
     if gain.low is None or gain.high is None:
         return "one seed, no interval"
-    return f"{percent(gain.level)} over {gain.n} seeds {points(gain.low)} to {points(gain.high)}"
+    low, high = difference(gain.low, score), difference(gain.high, score)
+    return f"{percent(gain.level)} over {gain.n} seeds {low} to {high}"
