@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,6 +16,9 @@ from filelock import FileLock
 
 import faeval
 from faeval.verdict.checks import CHECKS
+
+sys.path.insert(0, str(Path(__file__).parent))
+from shown_commands import install
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN_RULE = ROOT / "docs" / "add-your-own-rule.md"
@@ -54,26 +56,14 @@ def site(tmp_path_factory):
 def build(folder):
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=MADE_HERE)
     shutil.copy(ROOT / "README.md", folder)
-    install_own_rule(folder / "plugins")
-    environment = os.environ | {"PYTHONPATH": str(folder / "plugins"), "OMP_NUM_THREADS": "1"}
+    install(OWN_RULE.read_text(encoding="utf-8"), folder / "plugins")
+    environment = os.environ | {
+        "PYTHONPATH": str(folder / "plugins"),
+        "FAEVAL_CACHE": str(folder / "cache"),
+        "OMP_NUM_THREADS": "1",
+    }
     script = [sys.executable, "-c", BUILD, str(Path(__file__).parent)]
     return subprocess.run(script, cwd=folder, env=environment, capture_output=True, text=True)
-
-
-def install_own_rule(folder):
-    """The rule of the docs, as an installer leaves it."""
-    page = OWN_RULE.read_text(encoding="utf-8")
-    rule, project = (
-        re.search(rf"```{language}\n(.*?)```", page, re.S)[1] for language in ("python", "toml")
-    )
-    points = tomllib.loads(project)["project"]["entry-points"]["faeval.rules"]
-    installed = folder / "orthogonal_dfa-0.1.dist-info"
-    installed.mkdir(parents=True)
-    (folder / "orthogonal_dfa.py").write_text(rule, encoding="utf-8")
-    (installed / "METADATA").write_text("Name: orthogonal-dfa\nVersion: 0.1\n")
-    (installed / "entry_points.txt").write_text(
-        "[faeval.rules]\n" + "".join(f"{name} = {where}\n" for name, where in points.items())
-    )
 
 
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "object": "data"}

@@ -106,10 +106,14 @@ def test_a_kind_of_two_words_has_a_group_without_a_blank(points):
     assert list(Registry("data set")) == ["theirs"]
 
 
-def test_another_package_cannot_take_a_name_of_ours(points):
-    points["faeval.things"] = [Point("ours", object())]
-    with pytest.raises(InputError, match="'ours' twice"):
-        list(things(ours=1))
+def test_another_package_cannot_take_a_name_of_ours_nor_stand_in_the_way_of_others(points):
+    """A bug: every command ended with the error, whatever rule it named."""
+    points["faeval.things"] = [Point("ours", object()), Point("others", 7)]
+    made = things(ours=1)
+    assert dict(made.items()) == {"ours": 1, "others": 7}
+    ((name, why),) = made.broken.items()
+    assert name == "ours (of another package)"
+    assert "a thing name that is free, got 'ours' twice" in why
 
 
 def test_every_kind_of_look_up_sees_other_packages(points):

@@ -78,6 +78,8 @@ def test_retries_are_bounded(retries, times, unruly, tmp_path):
         ("dusk", ["'dusk'", "did you mean 'dask'"]),
         ({"cluster": "slurm"}, ["engine", "dask, loky, ray"]),
         ({"name": "loky", "jobs": 3}, ["'jobs'"]),
+        # A bug: it was rehearsed, and failed when its workers were to start.
+        ({"name": "dask", "cluster": "slrum"}, ["dask cluster", "did you mean 'slurm'"]),
     ],
 )
 def test_an_unknown_engine_is_refused(given, words):

@@ -69,7 +69,8 @@ class Registry(Generic[T]):
 
     @property
     def broken(self) -> dict[str, str]:
-        """Names that another package brings and cannot keep, each with the error in one line."""
+        """Names that other packages bring and cannot keep, each with the error in one line; one that
+        is taken is marked as theirs."""
         self._discover()
         return dict(sorted(self._broken.items()))
 
@@ -79,8 +80,8 @@ class Registry(Generic[T]):
         self._discovered = True
         for point in entry_points(group=self.group):
             try:
-                entry = point.load()
+                self.register(point.name)(point.load())
             except Exception as error:  # whatever another package's code does as it is imported
-                self._broken[point.name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            else:
-                self.register(point.name)(entry)
+                taken = point.name in self._entries
+                name = f"{point.name} (of another package)" if taken else point.name
+                self._broken[name] = f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -54,6 +54,8 @@ def resolve_engine(given: str | Mapping[str, Any]) -> tuple[Engine, dict[str, An
     if name not in _ENGINES:
         raise unknown("engine", str(name), _ENGINES)
     engine, packages = _ENGINES[name]
+    if name == "dask" and options.get("cluster", "local") not in _CLUSTERS:
+        raise unknown("dask cluster", str(options["cluster"]), _CLUSTERS)
     for package in [*packages, *(["dask_jobqueue"] if options.get("cluster") == "slurm" else [])]:
         try:
             import_module(package)
@@ -153,7 +155,10 @@ def dask_cluster(workers: int, options: Mapping[str, Any]) -> Iterator[Any]:
         yield made
 
 
-def _cluster_class(kind: Any, workers: int) -> tuple[Callable[..., Any], dict[str, Any]]:
+_CLUSTERS = ("local", "slurm")
+
+
+def _cluster_class(kind: str, workers: int) -> tuple[Callable[..., Any], dict[str, Any]]:
     if kind == "local":
         from distributed import LocalCluster
 
@@ -166,20 +171,18 @@ def _cluster_class(kind: Any, workers: int) -> tuple[Callable[..., Any], dict[st
             "memory_limit": 0,
             "silence_logs": logging.CRITICAL,  # what fails is told by us, in one line
         }
-    if kind == "slurm":
-        from dask_jobqueue.slurm import SLURMCluster
+    from dask_jobqueue.slurm import SLURMCluster
 
-        prologue = [f"export {name}={value}" for name, value in ONE_THREAD.items()]
-        return SLURMCluster, {
-            "cores": 1,
-            "processes": 1,
-            "memory": "4GB",
-            "walltime": "04:00:00",
-            "job_name": "faeval",
-            "job_script_prologue": prologue,
-            "scheduler_options": NO_DASHBOARD,
-        }
-    raise unknown("dask cluster", str(kind), ("local", "slurm"))
+    prologue = [f"export {name}={value}" for name, value in ONE_THREAD.items()]
+    return SLURMCluster, {
+        "cores": 1,
+        "processes": 1,
+        "memory": "4GB",
+        "walltime": "04:00:00",
+        "job_name": "faeval",
+        "job_script_prologue": prologue,
+        "scheduler_options": NO_DASHBOARD,
+    }
 
 
 def job_script(given: str | Mapping[str, Any], workers: int) -> str | None:
