@@ -9,10 +9,15 @@ import shutil
 import sys
 import textwrap
 import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from faeval.study.engines import Pool
 
 HERE = Path(__file__).resolve().parent
 STUDIES = HERE.parent / "docs" / "studies"
@@ -234,6 +239,18 @@ def run(command: str, page: str, changes: str = "") -> None:
     assert code in (0, None), f"exit code {code}"
 
 
+@contextlib.contextmanager
+def worker_here(workers: int, options: Mapping[str, Any]) -> Iterator[Pool]:
+    """A pool without processes, of which each takes 5 s to start and to warm up."""
+
+    def submit(function: Callable[..., Any], *arguments: Any, **named: Any) -> Future:
+        done = Future()
+        done.set_result(function(*arguments, **named))
+        return done
+
+    yield Pool(submit)
+
+
 def changed(command: str, flags: str) -> str:
     """The command with these flags (`--name value …`), in place of its own of the same name."""
     for name in re.findall(r"--\S+", flags):
@@ -244,11 +261,17 @@ def changed(command: str, flags: str) -> str:
 # --- The generated pages ---------------------------------------------------------------
 
 
-def rehearse(folder: str) -> None:
-    """Plan the study files that the generated pages show, and rehearse (`--dry-run`) their
-    commands: there data are read, a model is built and feedback is drawn."""
+SHORT = "--epochs 1 --seeds 42 --penalties 0 --workers 1"
+
+
+def try_out(folder: str) -> None:
+    """Plan the study files that the generated pages show, and run their commands: one seed for one
+    epoch, on a few images where the data are not part of faeval. The models on CIFAR-10, which are
+    read for minutes, are rehearsed."""
+    from faeval.study import engines
     from faeval.study.plan import StudyConfig, plan
 
+    engines._ENGINES["loky"] = (worker_here, ())
     for page in sorted(Path(folder).rglob("*.rst")):
         text = page.read_text(encoding="utf-8")
         found = re.findall(r"\.\. code-block:: (\w+)\n\n((?:   .*\n|\n)+)", text)
@@ -266,4 +289,5 @@ def rehearse(folder: str) -> None:
             assert command.startswith("faeval "), page
             shutil.rmtree("DIR", ignore_errors=True)
             with contextlib.redirect_stdout(io.StringIO()):
-                run(command, fenced, "--dry-run")
+                on_cifar = command.endswith("study.yaml --data-dir DIR")
+                run(command, fenced, "--dry-run" if on_cifar else SHORT)

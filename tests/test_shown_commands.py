@@ -6,8 +6,6 @@ import runpy
 import shlex
 import sys
 import tomllib
-from concurrent.futures import Future
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -137,18 +135,6 @@ def shown_on(page: str) -> list[tuple[str, str]]:
 WITH_WORKERS = "README: faeval audit"
 
 
-@contextmanager
-def worker_here(workers, options):
-    """A pool without processes, of which each takes 5 s to start and to warm up."""
-
-    def submit(function, *arguments, **named):
-        done = Future()
-        done.set_result(function(*arguments, **named))
-        return done
-
-    yield engines.Pool(submit)
-
-
 # What a page says of the output of a command.
 SAID = {
     "cluster: faeval audit study.yaml --dry-run": "#SBATCH",
@@ -166,7 +152,7 @@ def test_the_commands_of_a_page_run_in_turn(page, reader, installed, capsys, mon
         installed(text)
     for name, command in shown_on(page):
         if name != WITH_WORKERS:
-            monkeypatch.setitem(engines._ENGINES, "loky", (worker_here, ()))
+            monkeypatch.setitem(engines._ENGINES, "loky", (shown_commands.worker_here, ()))
         flags = CHANGED.get(name, "") + (" --dry-run" if name in REHEARSED else "")
         try:
             shown_commands.run(command, text, flags)

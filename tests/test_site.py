@@ -31,8 +31,8 @@ code = build_main(["-W", "--keep-going", "-q", "docs", "site"])
 if code:
     sys.exit(code)
 sys.path.insert(0, sys.argv[1])
-from shown_commands import rehearse
-rehearse("docs/reference")
+from shown_commands import try_out
+try_out("docs/reference")
 """
 
 
