@@ -13,6 +13,7 @@ from toys import (
     hiding,
     registered,
     run,
+    stop_at,
     toy,
     toy_trial,
 )
@@ -282,3 +283,49 @@ def test_large_but_finite_states_do_not_count_as_diverged():
         state.model.stem[1].weight *= 1e18
     epoch = train_epoch(state, toy_trial(learning_rate=1e-6), Batches(toy(), toy().train))
     assert all(math.isfinite(norm) and norm > 1e16 for norm in epoch.state_norms)
+
+
+# --- the same network, read with fresh feedback --------------------------------------------
+
+
+def in_folders(parent, **changes):
+    """The trial read with its own feedback, and its twin read with a fresh draw."""
+    pair = [toy_trial(reading_feedback=read, **changes) for read in ("trained", "fresh")]
+    return [(trial, parent / trial.id) for trial in pair]
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["finished", "interrupted"])
+def test_what_lies_beside_is_not_trained_again(stopped, tmp_path, monkeypatch):
+    (trained, beside), (fresh, folder) = in_folders(tmp_path / "a", course="none")
+    alone = run(fresh, tmp_path / "b" / fresh.id)
+    first = run(trained, beside, stop=stop_at(2) if stopped else lambda: False)
+    assert (first is None) == stopped
+    epochs = []
+    monkeypatch.setattr(
+        "faeval.train.trial.train_epoch", lambda *a: epochs.append(1) or train_epoch(*a)
+    )
+    record = run(fresh, folder)
+    assert len(epochs) == (2 if stopped else 0)
+    assert (record.layers, record.accuracy) == (alone.layers, alone.accuracy)
+    assert [e.loss for e in record.history] == [e.loss for e in alone.history]
+    if not stopped:
+        assert record.history == first.history  # to the second
+        assert record.layers != first.layers
+    assert (folder / CHECKPOINT).read_bytes() == (
+        tmp_path / "b" / fresh.id / CHECKPOINT
+    ).read_bytes()
+
+
+def test_readings_in_training_are_of_ones_own_feedback(tmp_path):
+    (trained, beside), (fresh, folder) = in_folders(tmp_path, course=1)
+    run(trained, beside)
+    run(fresh, folder)
+    assert (folder / "course.jsonl").read_bytes() != (beside / "course.jsonl").read_bytes()
+    assert len((folder / "course.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_twin_that_diverged_diverges_again(tmp_path):
+    (trained, beside), (fresh, folder) = in_folders(tmp_path, course="none", learning_rate=1e30)
+    first, again = run(trained, beside), run(fresh, folder)
+    assert first.status == again.status == "diverged"
+    assert first.divergence == again.divergence

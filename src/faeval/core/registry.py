@@ -69,8 +69,8 @@ class Registry(Generic[T]):
 
     @property
     def broken(self) -> dict[str, str]:
-        """Names that other packages bring and cannot keep, each with the error in one line; one that
-        is taken is marked as theirs."""
+        """Names that other packages bring and cannot keep, each with the error in one line; one
+        that is taken is marked as theirs."""
         self._discover()
         return dict(sorted(self._broken.items()))
 

@@ -104,7 +104,13 @@ READY: Mapping[str, ReadyStudy] = {
     ),
     "fresh-feedback": ReadyStudy(
         "Is the alignment with the feedback of training, or with any?",
-        {"rules": ["dfa"], "penalties": [0.0, 0.01], "reading_feedback": ["trained", "fresh"]},
+        {
+            "rules": ["dfa"],
+            "penalties": [0.0, 0.01],
+            "reading_feedback": ["trained", "fresh"],
+            # Without readings in training, which are of one feedback, both share one training.
+            "recipe": {"course": "none"},
+        },
         _fresh,
     ),
     "learning-rate": ReadyStudy(

@@ -24,7 +24,7 @@ from faeval.data import Batches, Dataset, load
 from faeval.data.labels import relabelled
 from faeval.records.log import EpochLog
 from faeval.records.schema import Divergence, TrialRecord, load_trial
-from faeval.records.store import read_tensors, write_json, write_tensors
+from faeval.records.store import read_tensors, write_bytes, write_json, write_tensors
 from faeval.train.course import Course
 from faeval.train.fresh import fresh_feedback
 from faeval.train.holdout import held_out
@@ -61,7 +61,8 @@ def run_trial(
 
     Goes on from a checkpoint if there is one, to the same bits as without interruption. A
     second process on the same folder waits for the first. `stop` is asked after every epoch;
-    where it answers True, the trial is left in its checkpoint and None is returned.
+    where it answers True, the trial is left in its checkpoint and None is returned. What is to be
+    read with fresh feedback is not trained again where the same network lies in the folder beside.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
@@ -72,6 +73,8 @@ def run_trial(
             return TrialRecord.load(record_path)
         dataset = _dataset(trial, data_dir)
         write_json(folder / "trial.json", trial.model_dump(mode="json"))
+        if trial.reading_feedback == "fresh" and not (folder / CHECKPOINT).exists():
+            _take_over(trial, folder)
         record = _train(trial, folder, dataset, torch.device(device), stop)
         if record is not None:
             record.save(record_path)
@@ -158,6 +161,19 @@ def _train(
         seconds=sum(epoch.seconds for epoch in log.epochs),
         **outcome,
     )
+
+
+def _take_over(trial: Trial, folder: Path) -> None:
+    """Copy what training has left of the trial that differs in the feedback of its reading alone,
+    if it lies beside `folder`; waits for whoever is training it. Not where training is read as it
+    goes, for those readings are of other feedback."""
+    twin = folder.parent / trial.model_copy(update={"reading_feedback": "trained"}).id
+    if trial.recipe.course_epochs or not (twin / "trial.json").exists():
+        return
+    with FileLock(twin / ".lock"):
+        for name in ("log.jsonl", CHECKPOINT):  # a log may be ahead of its checkpoint
+            if (twin / name).exists():
+                write_bytes(folder / name, (twin / name).read_bytes())
 
 
 def _same_trial(trial: Trial, folder: Path) -> None:

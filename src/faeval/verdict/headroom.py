@@ -10,8 +10,8 @@ from faeval.verdict.rates import spread
 
 def depth_headroom(methods: Sequence[Method], thresholds: Thresholds) -> list[Finding]:
     """A note for each plain run of true gradients that gains less than `depth_gain` over its own
-    frozen blocks: there no rule is shown wanting by gaining nothing. Silent where they gain, or were
-    not trained.
+    frozen blocks: there no rule is shown wanting by gaining nothing. Silent where they gain, or
+    were not trained.
     """
     found = []
     for method in methods:
