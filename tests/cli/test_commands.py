@@ -276,9 +276,11 @@ def test_measure_reads_what_the_record_says(call: Call, finished, pattern):
     got = call("measure", folder, "--json")
     assert (got.code, got.err, got.out.count("\n")) == (0, "", 1)
     content = json.loads(got.out)
-    assert (content["id"], content["accuracy"]) == (folder.name, record["accuracy"])
+    assert content["id"] == folder.name
+    assert (content["score"], content["accuracy"]) == ("accuracy", record["accuracy"])
     assert (content["epoch"], content["epochs"]) == (2, 2)
-    assert set(content) == {"id", "epoch", "epochs", "accuracy", "layers", "diagnostics"}
+    names = {"id", "epoch", "epochs", "score", "accuracy", "layers", "diagnostics"}
+    assert set(content) == names
     assert content["layers"] == record["layers"]
     assert content["diagnostics"] == record["diagnostics"]
     assert stamps(folder) == before

@@ -29,7 +29,9 @@ def test_a_saved_trial_reads_as_its_record(rule, credit_at, trainable, tmp_path)
     record = run(trial, tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     saved = read_trial(tmp_path, data_dir=None, device="cpu")
-    assert saved == SavedReading(trial, 4, record.layers, record.accuracy, record.diagnostics)
+    assert saved == SavedReading(
+        trial, 4, record.layers, record.accuracy, record.score, record.diagnostics
+    )
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
@@ -60,7 +62,7 @@ def test_an_interrupted_trial_is_read_as_it_stood_at_its_last_checkpoint(tmp_pat
         dataclasses.replace(r, state_norm_initial=pytest.approx(h.norm(dim=1).mean().item()))
         for r, h in zip(layers, untrained, strict=True)
     ]
-    assert saved == SavedReading(trial, epoch, layers, accuracy(state, test), [])
+    assert saved == SavedReading(trial, epoch, layers, accuracy(state, test), "accuracy", [])
     assert all(r.cosine_mean is not None for r in saved.layers)
 
 
