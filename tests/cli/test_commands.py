@@ -332,6 +332,7 @@ def test_the_installed_script_is_the_same_command(finished):
     assert done.stdout == process("--version").out
 
 
+@pytest.mark.slow
 def test_a_rule_that_cannot_be_imported_stands_in_nobodys_way(small, tmp_path):
     """A package as pip would leave it, whose module is gone; processes find it on their path."""
     info = tmp_path / "path" / "theirs-1.dist-info"

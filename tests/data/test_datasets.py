@@ -67,6 +67,7 @@ def test_importing_is_cheap():
     not (REAL / "cifar10-train.parquet").is_file(),
     reason="the real CIFAR-10 is not beside the repository, in ../shared/data",
 )
+@pytest.mark.slow
 def test_real_cifar10():
     data = load("cifar10", REAL)
     assert (len(data.train), len(data.test)) == (50_000, 10_000)

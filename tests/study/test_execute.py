@@ -59,6 +59,7 @@ def test_what_is_finished_is_not_touched_again(finished):
     assert [p.status for p in seen[-1]] == ["finished"] * len(some)
 
 
+@pytest.mark.slow
 def test_one_that_fails_takes_no_other_with_it(finished, tmp_path):
     """Beside a trial that was finished before, and two that one worker trains to the bits
     that two workers gave them."""
@@ -95,6 +96,7 @@ def test_one_that_fails_takes_no_other_with_it(finished, tmp_path):
     assert set(status.values()) == {"finished"}
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_one_failure_and_not_the_end(finished, tmp_path):
     """What `claim` and the other trials say is not affected by one bad file."""
     some, _, _ = finished
