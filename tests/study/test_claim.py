@@ -7,7 +7,7 @@ from small import MODEL, everything, trials
 
 from faeval.core.errors import InputError
 from faeval.study.claim import claim
-from faeval.study.folder import thresholds_of
+from faeval.study.folder import plan_of, thresholds_of
 from faeval.verdict.method import Thresholds
 
 
@@ -141,7 +141,8 @@ def test_a_damaged_plan_is_told_in_one_line_and_kept(tmp_path, content):
 
 def test_thresholds_are_kept_for_those_who_judge_later(tmp_path):
     claim(tmp_path, trials(), "f00d", Thresholds(depth_gain=0.05))
-    assert thresholds_of(tmp_path) == Thresholds(depth_gain=0.05)
+    assert thresholds_of(plan_of(tmp_path), tmp_path) == Thresholds(depth_gain=0.05)
     claim(tmp_path, trials(seeds=[1, 2]), "f00d", Thresholds(growth=9.0))
-    assert thresholds_of(tmp_path) == Thresholds(growth=9.0)
-    assert thresholds_of(tmp_path / "nowhere") == Thresholds()
+    assert thresholds_of(plan_of(tmp_path), tmp_path) == Thresholds(growth=9.0)
+    nowhere = tmp_path / "nowhere"
+    assert thresholds_of(plan_of(nowhere), nowhere) == Thresholds()

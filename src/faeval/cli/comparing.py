@@ -12,7 +12,7 @@ from rich.text import Text
 from faeval.core.errors import InputError
 from faeval.report.terminal import console
 from faeval.study.compare import finals, grouped, judged, obstacles
-from faeval.study.folder import names_of, records_of
+from faeval.study.folder import names_of, plan_of, records_of
 from faeval.verdict.comparison import Comparison, Difference, compare
 from faeval.verdict.finding import percent
 from faeval.verdict.method import Thresholds
@@ -32,7 +32,7 @@ def run_compare(studies: Sequence[Path], *, as_json: bool) -> int:
                 "finish the study first",
             )
     verdicts = [
-        judged(grouped(found, names_of(study)), thresholds)
+        judged(grouped(found, names_of(plan_of(study))), thresholds)
         for study, found in zip(studies, records, strict=True)
     ]
     told = []

@@ -8,16 +8,15 @@ from rich.text import Text
 
 from faeval.verdict.finding import NOTED, Finding
 
-_MARK = {"pass": ("✓", "green"), "flag": ("✗", "red"), "unmeasured": ("?", "yellow")}
+_STYLE = {"pass": "green", "flag": "red", "unmeasured": "yellow"}
 
 
 def show_conclusions(out: Console, findings: Sequence[Finding]) -> None:
     """Print the findings of a study in full, those that passed too: they are its answer."""
     for finding in findings:
-        noted = finding.severity == "note" and finding.status != "pass"
-        mark, style = (NOTED, "bold") if noted else _MARK[finding.status]
+        style = "bold" if finding.mark == NOTED else _STYLE[finding.status]
         line = Text.assemble(
-            (f"{mark} {finding.method}, {finding.check}", style),
+            (f"{finding.mark} {finding.method}, {finding.check}", style),
             f": {finding.evidence}. {finding.consequence}",
         )
         out.print()

@@ -71,20 +71,8 @@ def state_rows(method: Method, level: float) -> list[StateRow]:
     ]
     means = [_mean(r.cosine_mean for r in run.layers) for run in method.completed]
     clamped = [_mean(r.cosine_clamped for r in run.layers) for run in method.completed]
-    rows.append(
-        StateRow(
-            "mean",
-            over_seeds(means, level, COSINES),
-            None,
-            None,
-            _mean(clamped),
-            None,
-            None,
-            None,
-            None,
-            0,
-        )
-    )
+    mean = over_seeds(means, level, COSINES)
+    rows.append(StateRow("mean", mean, None, None, _mean(clamped), None, None, None, None, 0))
     return rows
 
 

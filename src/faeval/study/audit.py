@@ -12,12 +12,19 @@ from faeval.verdict.method import Method
 def audit(plan: Plan, records: Mapping[str, TrialRecord]) -> Judgement:
     """Judge every method of `plan` by its records (by trial id). A trial without a record is
     left out of its method's runs; a method without any run is left out altogether."""
-    methods = [method_of(planned, records) for planned in plan.methods]
-    return judge_all([m for m in methods if m], plan.config.thresholds)
+    methods = [method for _, method in methods_of(plan, records)]
+    return judge_all(methods, plan.config.thresholds)
 
 
-def method_of(planned: PlannedMethod, records: Mapping[str, TrialRecord]) -> Method | None:
-    """A planned method with the runs that have a record; None without any."""
+def methods_of(
+    plan: Plan, records: Mapping[str, TrialRecord]
+) -> list[tuple[PlannedMethod, Method]]:
+    """The planned methods of which some run has a record, each with those runs."""
+    both = ((planned, _method_of(planned, records)) for planned in plan.methods)
+    return [(planned, method) for planned, method in both if method]
+
+
+def _method_of(planned: PlannedMethod, records: Mapping[str, TrialRecord]) -> Method | None:
     found = [
         (records[trial.id], records.get(control.id))
         for trial, control in zip(planned.trials, planned.controls, strict=True)

@@ -1,9 +1,10 @@
 """What lies in the folder of a study."""
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -17,6 +18,8 @@ from faeval.records.schema import TrialRecord
 from faeval.records.store import read_json
 from faeval.study.grid import Varied
 from faeval.verdict.method import Thresholds
+
+PLAN = "plan.json"
 
 
 def has_record(out: Path, trial: Trial) -> bool:
@@ -43,21 +46,25 @@ def records_of(out: Path) -> list[TrialRecord]:
             gc.enable()
 
 
-def thresholds_of(out: Path) -> Thresholds:
-    """Those that the study in `out` was last judged by; the defaults where it does not say."""
-    path = out / "plan.json"
-    kept = read_json(path).get("thresholds", {}) if path.exists() else {}
+def plan_of(out: Path) -> dict[str, Any]:
+    """What the study in `out` keeps of its plan, as `claim` wrote it; empty where there is none."""
+    path = out / PLAN
+    return read_json(path) if path.exists() else {}
+
+
+def thresholds_of(plan: Mapping[str, Any], out: Path) -> Thresholds:
+    """Those that the study in `out` was last judged by; the defaults where `plan`, its plan, does
+    not say."""
     try:
-        return Thresholds.model_validate(kept)
+        return Thresholds.model_validate(plan.get("thresholds", {}))
     except ValidationError as error:
-        raise from_validation(error, f"the thresholds in {path}") from None
+        raise from_validation(error, f"the thresholds in {out / PLAN}") from None
 
 
-def names_of(out: Path) -> dict[str, Varied]:
-    """What the plan of the study in `out` calls the setting of each trial: its group, and what
-    varies in the grid. Empty in a folder from before this was kept."""
-    path = out / "plan.json"
-    return read_json(path).get("names", {}) if path.exists() else {}
+def names_of(plan: Mapping[str, Any]) -> dict[str, Varied]:
+    """What a plan calls the setting of each trial: its group, and what varies in the grid. Empty
+    in a folder from before this was kept."""
+    return plan.get("names", {})
 
 
 def commands_of(out: Path) -> list[tuple[datetime, str]]:

@@ -11,12 +11,18 @@ from faeval.core.spec import build, label
 from faeval.core.trial import Trial
 from faeval.models import MODELS
 from faeval.records.schema import TrialRecord
-from faeval.records.store import read_json
 from faeval.report.material import Material, Member, RuleFacts
 from faeval.rules import RULES
 from faeval.study.again import study_file
 from faeval.study.conclusions import conclude
-from faeval.study.folder import commands_of, courses_of, names_of, records_of, thresholds_of
+from faeval.study.folder import (
+    commands_of,
+    courses_of,
+    names_of,
+    plan_of,
+    records_of,
+    thresholds_of,
+)
 from faeval.study.grouping import RATE, apart_from, grouped
 from faeval.verdict.judge import judge_all
 
@@ -33,12 +39,15 @@ def open_study(folder: str | os.PathLike[str]) -> Material:
     a damaged record, and where a rule or a model of its trials is not registered here.
     """
     study = Path(folder)
-    planned = read_json(study / "plan.json")["trials"] if _has_plan(study) else {}
+    if not study.is_dir():
+        raise InputError("the folder of a study", str(study), "check the path")
+    plan = plan_of(study)
+    planned = plan["trials"] if plan else {}
     found = {record.trial.id: record for record in records_of(study)}
     order = [name for name in planned if name in found]
     records = [found[name] for name in [*order, *sorted(found.keys() - set(order))]]
-    thresholds = thresholds_of(study)
-    groups = grouped(records, names_of(study))
+    thresholds = thresholds_of(plan, study)
+    groups = grouped(records, names_of(plan))
     if not groups:
         raise InputError(
             f"a method whose blocks are all trained in {study}",
@@ -82,12 +91,6 @@ def _unchosen(planned: Mapping[str, Any], records: Sequence[TrialRecord]) -> set
     return {
         t.id for t in trials if not t.recipe.validation and (t.seed, apart_from(t, RATE)) in trained
     }
-
-
-def _has_plan(study: Path) -> bool:
-    if not study.is_dir():
-        raise InputError("the folder of a study", str(study), "check the path")
-    return (study / "plan.json").exists()
 
 
 def _title(trials: Sequence[Trial]) -> str:

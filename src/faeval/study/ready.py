@@ -1,12 +1,11 @@
 """Ready-made studies: the keys of each, and the question that its findings answer. Pure."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from faeval.core import spec
 from faeval.models import MODELS
-from faeval.study.audit import method_of
 from faeval.study.config import StudyConfig
 from faeval.study.grid import model_spec
 from faeval.study.plan import PlannedMethod, named
@@ -70,7 +69,7 @@ def _early(results: Results) -> list[Finding]:
             {t.seed: results.courses[t.id] for t in p.trials if t.id in results.courses},
             results.thresholds,
         )
-        for p, method in _methods(results)
+        for p, method in results.methods
         if not p.exact
     ]
 
@@ -125,18 +124,12 @@ READY: Mapping[str, ReadyStudy] = {
 }
 
 
-def _methods(results: Results) -> Iterator[tuple[PlannedMethod, Method]]:
-    for planned in results.plan.methods:
-        if method := method_of(planned, results.records):
-            yield planned, method
-
-
 def _series(
     results: Results, axis: str | None = None, *, penalties: bool = False
 ) -> list[list[tuple[PlannedMethod, Method]]]:
     """The methods that differ in nothing but `axis`, or in nothing but the penalty."""
     found: dict[str, list[tuple[PlannedMethod, Method]]] = {}
-    for planned, method in _methods(results):
+    for planned, method in results.methods:
         rest = {k: v for k, v in planned.varied.items() if k != axis}
         key = repr((planned.plain, rest, None if penalties else planned.penalty))
         found.setdefault(key, []).append((planned, method))

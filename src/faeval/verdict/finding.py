@@ -37,11 +37,15 @@ class Finding:
         """The finding as a sentence to paste."""
         return f"{self.method}, {self.check} ({self.status}): {self.evidence}. {self.consequence}"
 
+    @property
+    def mark(self) -> str:
+        """The sign before it: that of its status, or of a note."""
+        return NOTED if self.severity == "note" and self.status != "pass" else MARK[self.status]
+
     def _repr_html_(self) -> str:
         """The finding in a notebook, as the terminal prints it."""
-        mark = NOTED if self.severity == "note" and self.status != "pass" else MARK[self.status]
         said = f": {self.evidence}. {self.consequence}"
-        return html.paragraph(said, bold=f"{mark} {self.check}")
+        return html.paragraph(said, bold=f"{self.mark} {self.check}")
 
 
 ROUNDING = 1e-12  # 0.30 − 0.28 is a hair short of 0.02

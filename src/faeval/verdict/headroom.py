@@ -15,11 +15,7 @@ def depth_headroom(methods: Sequence[Method], thresholds: Thresholds) -> list[Fi
     """
     found = []
     for method in methods:
-        paired = [
-            (run.accuracy, run.control)
-            for run in method.completed
-            if run.accuracy is not None and run.control is not None
-        ]
+        paired = method.paired
         if not method.credit_is_gradient or method.penalty or method.labels != "true" or not paired:
             continue
         gain = paired_t(*zip(*paired, strict=True), population="seeds", level=thresholds.level)

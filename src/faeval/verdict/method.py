@@ -71,6 +71,15 @@ class Method:
         """The runs that did not diverge."""
         return tuple(run for run in self.runs if run.divergence is None)
 
+    @property
+    def paired(self) -> list[tuple[float, float]]:
+        """Accuracy and that of the frozen-blocks control, of every completed run with both."""
+        return [
+            (run.accuracy, run.control)
+            for run in self.completed
+            if run.accuracy is not None and run.control is not None
+        ]
+
 
 class Thresholds(BaseModel):
     """Where a check flags; the defaults are the published ones (arXiv 2606.21126) where

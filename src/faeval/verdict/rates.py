@@ -76,11 +76,7 @@ def learning_rate_dependence(
     by_rate = {rate: side(gain, thresholds) for rate, gain in gains}
     told = ", ".join(f"{shortest(rate)}: {spread(gain, curve.score)}" for rate, gain in gains)
     evidence = [f"over frozen blocks at the same rate, on validation data: {told}"]
-    paired = [
-        (run.accuracy, run.control)
-        for run in final.completed
-        if run.accuracy is not None and run.control is not None
-    ]
+    paired = final.paired
     matched = "undecided"
     if paired:
         gain = paired_t(*zip(*paired, strict=True), population="seeds", level=thresholds.level)
@@ -123,13 +119,15 @@ def side(gain: Interval, thresholds: Thresholds) -> str:
 
 def spread(gain: Interval, score: Score) -> str:
     """A difference of scores with its interval over seeds."""
-    estimate = difference(gain.estimate, score)
+    return f"{difference(gain.estimate, score)} ({over_seeds(gain, score)})"
+
+
+def over_seeds(gain: Interval, score: Score) -> str:
+    """The interval over seeds of a difference of scores, or that there is none."""
     if gain.low is None or gain.high is None:
-        return f"{estimate} (one seed, no interval)"
-    return (
-        f"{estimate} ({percent(gain.level)} over {gain.n} seeds "
-        f"{difference(gain.low, score)} to {difference(gain.high, score)})"
-    )
+        return "one seed, no interval"
+    low, high = difference(gain.low, score), difference(gain.high, score)
+    return f"{percent(gain.level)} over {gain.n} seeds {low} to {high}"
 
 
 def _words(side: str) -> str:

@@ -1,20 +1,17 @@
 """Does depth help? Accuracy against the same network with frozen blocks."""
 
-from faeval.core.score import Score, difference
-from faeval.stats import Interval, paired_t
-from faeval.verdict.finding import ROUNDING, Finding, Reporter, percent
+from faeval.core.score import difference
+from faeval.stats import paired_t
+from faeval.verdict.finding import ROUNDING, Finding, Reporter
 from faeval.verdict.method import Method, Thresholds
+from faeval.verdict.rates import over_seeds
 
 
 def depth_utility(method: Method, thresholds: Thresholds) -> Finding:
     """Accuracy over that of the frozen-blocks control of the same seed, paired
     (arXiv 2606.21126, check d); with several seeds the Student-t interval must clear the
     limit too. Where it holds gains on both sides of the limit, the question is open: caution."""
-    paired = [
-        (run.accuracy, run.control)
-        for run in method.completed
-        if run.accuracy is not None and run.control is not None
-    ]
+    paired = method.paired
     if not paired or len(paired) < len(method.completed):
         return Reporter(method, "depth utility", "refuse").unmeasured(
             "some seed has no completed frozen-blocks control"
@@ -32,7 +29,8 @@ def depth_utility(method: Method, thresholds: Thresholds) -> Finding:
         gain.estimate,
         thresholds.depth_gain,
         f"{difference(gain.estimate, method.score)} over frozen blocks "
-        f"({_spread(gain, method.score)}; limit {difference(thresholds.depth_gain, method.score)})",
+        f"({over_seeds(gain, method.score)}; "
+        f"limit {difference(thresholds.depth_gain, method.score)})",
         "The trained blocks earn their keep.",
         "The network predicts no better than a constant: there is no use to compare."
         if worthless
@@ -48,10 +46,3 @@ def depth_utility(method: Method, thresholds: Thresholds) -> Finding:
         "is that of stem and head.",
         also=not worthless and (gain.low is None or gain.low >= limit),
     )
-
-
-def _spread(gain: Interval, score: Score) -> str:
-    if gain.low is None or gain.high is None:
-        return "one seed, no interval"
-    low, high = difference(gain.low, score), difference(gain.high, score)
-    return f"{percent(gain.level)} over {gain.n} seeds {low} to {high}"
